@@ -1,0 +1,63 @@
+"""What a run tells the control plane over HTTP, and what it is told back."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from contracts.command import Sha256
+from contracts.identifiers import Identifier
+from contracts.model import Contract
+
+
+class Progress(Contract):
+    """How far a run is."""
+
+    fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    stage: Annotated[str, Field(max_length=200)] | None = None
+    tasks_done: Annotated[int, Field(ge=0)] | None = None
+    tasks_total: Annotated[int, Field(ge=0)] | None = None
+
+
+class ProposalRef(Contract):
+    """Where the run's proposal lies and what its bytes hash to."""
+
+    key: Annotated[str, Field(max_length=1024)]
+    sha256: Sha256
+
+
+class RunError(Contract):
+    """Why a run failed. `class` is Spark's error class, or one of Stratum's own in the same notation."""
+
+    class_: Annotated[str, Field(alias="class", max_length=200, pattern=r"^[A-Z][A-Z0-9_.]*$")]
+    message: Annotated[str, Field(max_length=4000)]
+    retryable: bool = Field(default=False, description="Whether the same work may succeed on another try: never for a bad parameter.")
+
+
+class Callback(Contract):
+    """One report of a run. `sequence` grows by one with each report of the run; a report that was seen already changes nothing."""
+
+    type: Literal["started", "heartbeat", "finished", "failed"]
+    sequence: Annotated[int, Field(ge=1)]
+    run_id: Identifier
+    progress: Progress | None = None
+    proposal: ProposalRef | None = None
+    error: RunError | None = None
+
+    @model_validator(mode="after")
+    def _carries_what_its_type_needs(self) -> "Callback":
+        if self.type == "finished" and self.proposal is None:
+            raise ValueError("a `finished` callback needs `proposal`")
+        if self.type == "failed" and self.error is None:
+            raise ValueError("a `failed` callback needs `error`")
+        return self
+
+
+class Grant(Contract):
+    """The answer to every accepted callback: to `started` it is the right to write, later it renews the run token."""
+
+    run_token: str
+    expires_at: datetime
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = Field(description="Report at least this often.")
+    storage_root: str = Field(description="`s3://bucket` or `s3://bucket/prefix` of the tenant.", examples=["s3://stratum"])
+    state: str = Field(description="State of the attempt after the report.")

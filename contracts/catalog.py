@@ -1,0 +1,152 @@
+"""The catalog: YAML files that say which actions exist, what they take and what they may use."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from pydantic import Field, ValidationError, model_validator
+
+from contracts.command import MemorySize
+from contracts.errors import CatalogError
+from contracts.identifiers import Identifier
+from contracts.model import Contract, sha256_of
+
+DEFAULT_FOLDER = Path(__file__).parent / "catalog_files"
+
+
+class Bounds(Contract):
+    """Smallest and largest number that sizing may choose."""
+
+    min: Annotated[int, Field(ge=1)]
+    max: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Bounds":
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is larger than max {self.max}")
+        return self
+
+
+class Profile(Contract):
+    """What runs of a kind may use; sizing picks the number of executors within it."""
+
+    description: str = ""
+    driver_cores: Annotated[int, Field(ge=1)]
+    driver_memory: MemorySize
+    executor_cores: Annotated[int, Field(ge=1)]
+    executor_memory: MemorySize
+    executor_instances: Bounds
+    bytes_per_executor: Annotated[int, Field(ge=1, description="Weighted input bytes (bytes × complexity) that one executor takes.")]
+    bytes_per_partition: Annotated[int, Field(ge=1, description="Weighted input bytes of one shuffle partition.")]
+
+
+class Limits(Contract):
+    """How long a run may wait and take, and how often it is tried."""
+
+    start_before_seconds: Annotated[int, Field(ge=1)] = Field(default=86_400, description="From release until the run must have started.")
+    time_limit_seconds: Annotated[int, Field(ge=1)] = Field(default=3_600, description="From start to end of one run.")
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+
+
+class Action(Contract):
+    """A named computation."""
+
+    name: Identifier
+    description: str
+    image: str = Field(description="Container image of the job; with its digest where the cluster allows only pinned images.")
+    entry_point: str = "spark_jobs"
+    parameters: dict[str, Any] = Field(description="JSON Schema (2020-12) of the parameters.")
+    inputs_parameter: str | None = Field(
+        default=None,
+        description="Name of the parameter {view: dataset} that declares several inputs; without it `input_dataset` is the only one.",
+    )
+    deterministic: bool = Field(default=True, description="Whether the same inputs and parameters always give the same rows.")
+    profile: Identifier = "standard"
+    complexity: Annotated[float, Field(gt=0, description="Work per input byte, a plain scan being 1.")] = 1.0
+    limits: Limits = Limits()
+    examples: tuple[dict[str, Any], ...] = ()
+
+    @cached_property
+    def revision(self) -> str:
+        """Hash of all that can change a result. Sizes and limits are left out: tuning them does not make other work of it."""
+        return sha256_of(
+            self.model_dump(mode="json", include={"name", "image", "entry_point", "parameters", "inputs_parameter", "deterministic"})
+        )
+
+    @cached_property
+    def validator(self) -> Draft202012Validator:
+        """Validator of the parameters."""
+        return Draft202012Validator(self.parameters)
+
+    @model_validator(mode="after")
+    def _schema_is_sound(self) -> "Action":
+        try:
+            Draft202012Validator.check_schema(self.parameters)
+        except SchemaError as error:
+            raise ValueError(f"`parameters` is not a JSON Schema: {error.message}") from error
+        for number, example in enumerate(self.examples):
+            for problem in self.validator.iter_errors(example):
+                raise ValueError(f"examples[{number}] breaks the action's own schema at {problem.json_path}: {problem.message}")
+        return self
+
+
+class CatalogFile(Contract):
+    """One YAML file: any number of actions and profiles."""
+
+    actions: tuple[Action, ...] = ()
+    profiles: dict[Identifier, Profile] = {}
+
+
+class Catalog(Contract):
+    """All actions and profiles by name."""
+
+    actions: dict[str, Action]
+    profiles: dict[str, Profile]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Catalog":
+        """Read every `*.yaml` of `folder`.
+
+        Raises:
+            CatalogError: a file is unreadable or wrong, a name is there twice, or an action names an unknown profile.
+        """
+        paths = sorted(folder.glob("*.yaml"))
+        if not paths:
+            raise CatalogError(f"the catalog folder {folder} has no *.yaml file")
+        return cls._merge((path, _read(path)) for path in paths)
+
+    @classmethod
+    def _merge(cls, files: Iterable[tuple[Path, CatalogFile]]) -> "Catalog":
+        actions: dict[str, Action] = {}
+        profiles: dict[str, Profile] = {}
+        for path, file in files:
+            for action in file.actions:
+                if action.name in actions:
+                    raise CatalogError(f"{path.name}: action {action.name!r} is defined twice")
+                actions[action.name] = action
+            for name, profile in file.profiles.items():
+                if name in profiles:
+                    raise CatalogError(f"{path.name}: profile {name!r} is defined twice")
+                profiles[name] = profile
+        for action in actions.values():
+            if action.profile not in profiles:
+                raise CatalogError(
+                    f"action {action.name!r} names the unknown profile {action.profile!r}; known: {', '.join(sorted(profiles))}"
+                )
+        return cls(actions=actions, profiles=profiles)
+
+
+def _read(path: Path) -> CatalogFile:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+    try:
+        return CatalogFile.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise CatalogError(f"{path}: {problems}") from error

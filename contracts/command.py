@@ -1,0 +1,85 @@
+"""What the control plane tells the launcher: CLI-like messages on the command topics."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AnyHttpUrl, Field, StringConstraints
+
+from contracts.identifiers import Identifier, ProcessId, Tenant
+from contracts.model import Contract, Tolerant
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+MemorySize = Annotated[
+    str,
+    StringConstraints(pattern=r"^[1-9][0-9]{0,6}[mg]$"),
+    Field(description="Spark notation: a number and m (MiB) or g (GiB).", examples=["512m", "16g"]),
+]
+
+
+class ResourceProfile(Contract):
+    """What a run gets. Every field may be left out: it is then sized from the data, within the bounds of the action's profile."""
+
+    driver_cores: Annotated[int, Field(ge=1, le=64)] | None = None
+    driver_memory: MemorySize | None = None
+    executor_instances: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    executor_cores: Annotated[int, Field(ge=1, le=64)] | None = None
+    executor_memory: MemorySize | None = None
+    shuffle_partitions: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
+class DatasetName(Contract):
+    """A dataset inside an entity."""
+
+    data_version: Identifier
+    dataset: Identifier
+
+
+class InputDataset(DatasetName):
+    """A sealed dataset that a run reads, bound to the very manifest that was seen when the work was accepted."""
+
+    view: Identifier = Field(description="The name under which a query sees it.")
+    manifest_sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+    rows: Annotated[int, Field(ge=0)]
+
+
+class AttemptRef(Tolerant):
+    """Which attempt a message is about."""
+
+    tenant: Tenant
+    process_id: ProcessId
+    step: Annotated[int, Field(ge=0)]
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class Command(AttemptRef):
+    """Run one attempt. The fields are also the flags of the job's command line (`entity_id` is `--entity-id`)."""
+
+    message_id: UUID
+    kind: Literal["run"] = "run"
+    entity_id: Identifier
+    data_version: Identifier
+    action: Identifier
+    parameters: dict[str, Any]
+    action_revision: Sha256
+    image: str
+    entry_point: str = Field(description="Python module of the image that the driver runs.", examples=["spark_jobs"])
+    inputs: Annotated[tuple[InputDataset, ...], Field(min_length=1)]
+    output: DatasetName
+    rejected_output: DatasetName | None = Field(default=None, description="Where refused rows go, when the request asks for it.")
+    callback_url: AnyHttpUrl
+    start_before: datetime
+    time_limit_seconds: Annotated[int, Field(ge=1)]
+    resource_profile: ResourceProfile | None = None
+    process_chain: tuple[Any, ...] = ()
+    flow_token: str
+    traceparent: str | None = None
+
+
+class CancelCommand(AttemptRef):
+    """End the job of one attempt, if it exists."""
+
+    message_id: UUID
+    kind: Literal["cancel"] = "cancel"
+    flow_token: str = Field(description="Signed with the audience `stratum:cancel`, so that nobody else can kill work.")

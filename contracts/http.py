@@ -1,0 +1,271 @@
+"""Request and response bodies of the HTTP API."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AnyHttpUrl, Field, StringConstraints
+
+from contracts.command import ResourceProfile, Sha256
+from contracts.identifiers import Identifier
+from contracts.manifest import Manifest
+from contracts.model import Contract, Tolerant
+from contracts.states import AttemptState, ProcessState
+
+Label = Annotated[str, StringConstraints(max_length=256)]
+
+
+class ProcessRequest(Contract):
+    """Run one action on one data version."""
+
+    entity_id: Identifier
+    data_version: Identifier
+    action: Identifier
+    parameters: dict[str, Any] = {}
+    input_dataset: Identifier = Field(default="source", description="The dataset of `data_version` that is read.")
+    output_dataset: Identifier | None = Field(default=None, description="Name of the result; the action's name if left out.")
+    output_data_version: Identifier | None = Field(default=None, description="Version of the result; `data_version` if left out.")
+    resource_profile: ResourceProfile | None = None
+    priority: Annotated[int, Field(ge=-100, le=100, description="Higher goes first, within the tenant's share.")] = 0
+    callback_url: AnyHttpUrl | None = None
+    labels: Annotated[dict[Identifier, Label], Field(max_length=32)] = {}
+
+    model_config = {
+        "json_schema_extra": {
+            "examples": [
+                {
+                    "entity_id": "cust_8842",
+                    "data_version": "v2024.10.05",
+                    "action": "aggregate_revenue",
+                    "parameters": {"currency": "EUR"},
+                }
+            ]
+        }
+    }
+
+
+class QueuePlace(Tolerant):
+    """Where a waiting process stands."""
+
+    place: Annotated[int, Field(ge=1, description="1 is next.")]
+    cause: str = Field(description="Why it waits.")
+
+
+class Attempt(Tolerant):
+    """One try."""
+
+    number: int
+    state: AttemptState
+    reason: str
+    run_id: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    progress: dict[str, Any] | None = None
+    resource_profile: dict[str, Any] | None = None
+
+
+class Metrics(Tolerant):
+    """What the successful run read and wrote; null until then."""
+
+    rows_in: int | None = None
+    rows_out: int | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    seconds: float | None = None
+
+
+class Artifact(Tolerant):
+    """A sealed dataset that the process made."""
+
+    dataset: str
+    data_version: str
+    location: str
+    manifest: str = Field(description="`s3://bucket/key` of the manifest.")
+    rows: int
+    bytes: int
+    content_fingerprint: str | None
+
+
+class Process(Tolerant):
+    """A request and all that became of it."""
+
+    id: UUID
+    state: ProcessState
+    reason: str
+    entity_id: str
+    data_version: str
+    action: str
+    action_revision: str
+    parameters: dict[str, Any]
+    input_dataset: str
+    output_dataset: str
+    output_data_version: str
+    priority: int
+    labels: dict[str, str]
+    queue: QueuePlace | None
+    attempts: list[Attempt]
+    metrics: Metrics
+    artifacts: list[Artifact]
+    created_at: datetime
+    ended_at: datetime | None
+    retry_of: UUID | None
+
+
+class ProcessPage(Tolerant):
+    """Newest first."""
+
+    items: list[Process]
+    next_cursor: str | None
+
+
+class ProcessEvent(Tolerant):
+    """One entry of a process's history; `sequence` counts from 1 without gaps."""
+
+    sequence: int
+    type: str
+    at: datetime
+    data: dict[str, Any]
+
+
+class EventPage(Tolerant):
+    """The whole history, oldest first."""
+
+    items: list[ProcessEvent]
+
+
+class ActionDescription(Tolerant):
+    """An action of the catalog."""
+
+    name: str
+    description: str
+    revision: str
+    parameters: dict[str, Any] = Field(description="JSON Schema (2020-12).")
+    deterministic: bool
+    examples: list[dict[str, Any]]
+
+
+class ActionList(Tolerant):
+    """All actions by name."""
+
+    items: list[ActionDescription]
+
+
+class EntitySummary(Tolerant):
+    """An entity that has data."""
+
+    entity_id: str
+    versions: int
+    datasets: int
+    updated_at: datetime
+
+
+class EntityPage(Tolerant):
+    """Entities by name."""
+
+    items: list[EntitySummary]
+    next_cursor: str | None
+
+
+class DatasetSummary(Tolerant):
+    """A sealed dataset."""
+
+    dataset: str
+    location: str
+    rows: int
+    bytes: int
+    content_fingerprint: str | None
+    process_id: UUID | None
+    created_at: datetime
+
+
+class VersionSummary(Tolerant):
+    """A data version and what is sealed in it."""
+
+    data_version: str
+    datasets: list[DatasetSummary]
+
+
+class VersionPage(Tolerant):
+    """Versions by name."""
+
+    items: list[VersionSummary]
+    next_cursor: str | None
+
+
+class FileUrl(Tolerant):
+    """A presigned GET of one data file, good for a short time."""
+
+    key: str
+    url: str
+
+
+class Dataset(Manifest):
+    """The manifest, and presigned reads of its files in the same order."""
+
+    manifest: str = Field(description="`s3://bucket/key` of the manifest.")
+    manifest_sha256: Sha256
+    urls: tuple[FileUrl, ...]
+
+
+class UploadFile(Contract):
+    """A file that the caller wants to upload."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.parquet$")] = Field(examples=["part-00000.parquet"])
+    bytes: Annotated[int, Field(ge=1)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class UploadRequest(Contract):
+    """The files of a dataset to be."""
+
+    files: Annotated[tuple[UploadFile, ...], Field(min_length=1, max_length=10_000)]
+
+
+class UploadTarget(Tolerant):
+    """Where to PUT one file: `url` with exactly these `headers`."""
+
+    name: str
+    url: str
+    headers: dict[str, str]
+
+
+class Upload(Tolerant):
+    """An upload under way."""
+
+    upload_id: UUID
+    expires_at: datetime
+    files: list[UploadTarget]
+
+
+class DatabaseTime(Tolerant):
+    """The clock that all decisions are taken on."""
+
+    now: datetime
+
+
+class Problem(Tolerant):
+    """RFC 9457 problem details. `type` is stable; `detail` says what happened and what to do."""
+
+    type: str = Field(examples=["https://stratum.dev/problems/dataset-not-found"])
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[dict[str, Any]] | None = Field(default=None, description="Each wrong field: `pointer` (JSON Pointer) and `detail`.")
+    suggestions: list[str] | None = Field(default=None, description="Nearest existing names.")
+    owner_process_id: UUID | None = Field(default=None, description="Of a conflict: the process that has the name.")
+
+
+class LogChunk(Tolerant):
+    """Driver output of one process; `next_offset` continues where this chunk ends."""
+
+    text: str
+    next_offset: int
+    complete: bool
+
+
+class Health(Tolerant):
+    """Liveness or readiness; `checks` names each dependency."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str] = {}

@@ -1,0 +1,76 @@
+"""The storage layout, contract version 1: where everything lies under a tenant's root. Written out in `docs/reference/storage-layout.md`."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from contracts.errors import ContractError
+
+MANIFEST_NAME = "_manifest.json"
+PROPOSAL_NAME = "_proposal.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRoot:
+    """A tenant's bucket and prefix. `prefix` is empty or ends with `/`."""
+
+    bucket: str
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if self.prefix and (not self.prefix.endswith("/") or self.prefix.startswith("/")):
+            raise ContractError(f"storage prefix {self.prefix!r} must be empty, or end with '/' and not start with it")
+
+    @classmethod
+    def parse(cls, uri: str) -> "StorageRoot":
+        """From `s3://bucket` or `s3://bucket/prefix`."""
+        parts = urlsplit(uri)
+        if parts.scheme not in ("s3", "s3a") or not parts.netloc:
+            raise ContractError(f"storage root {uri!r} is not of the form s3://bucket/prefix")
+        prefix = parts.path.strip("/")
+        return cls(parts.netloc, f"{prefix}/" if prefix else "")
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket` or `s3://bucket/prefix`."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def dataset(self, entity_id: str, data_version: str, dataset: str) -> "DatasetPath":
+        """The folder of a dataset."""
+        return DatasetPath(self, entity_id, data_version, dataset)
+
+    def log_prefix(self, process_id: UUID, step: int, attempt: int) -> str:
+        """Key prefix of an attempt's log chunks. No identifier starts with `_`, so logs never meet data."""
+        return f"{self.prefix}_logs/{process_id}/{step}/{attempt}/"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPath:
+    """Keys of one dataset. Keys are full object keys inside the bucket."""
+
+    root: StorageRoot
+    entity_id: str
+    data_version: str
+    dataset: str
+
+    @property
+    def prefix(self) -> str:
+        """`<prefix><entity_id>/<data_version>/<dataset>/`."""
+        return f"{self.root.prefix}{self.entity_id}/{self.data_version}/{self.dataset}/"
+
+    @property
+    def manifest_key(self) -> str:
+        """The manifest: it exists = the dataset is sealed."""
+        return f"{self.prefix}{MANIFEST_NAME}"
+
+    def run_prefix(self, run_id: str) -> str:
+        """The folder of one run; nobody else writes there."""
+        return f"{self.prefix}{run_id}/"
+
+    def proposal_key(self, run_id: str) -> str:
+        """What the run says it made."""
+        return f"{self.run_prefix(run_id)}{PROPOSAL_NAME}"
+
+    def uri(self, key: str) -> str:
+        """`s3://bucket/key`."""
+        return f"s3://{self.root.bucket}/{key}"

@@ -1,0 +1,43 @@
+"""`_manifest.json`: it exists = the dataset is sealed. Put once, create-only, by the control plane alone."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from contracts.command import InputDataset, Sha256
+from contracts.identifiers import Identifier, ProcessId, Tenant
+from contracts.model import canonical_json, sha256_of
+from contracts.proposal import Column, DatasetContent
+
+
+class Manifest(DatasetContent):
+    """Everything needed to read the dataset, to know where it came from, and to make it again."""
+
+    contract_version: Literal[1] = 1
+    tenant: Tenant
+    entity_id: Identifier
+    data_version: Identifier
+    dataset: Identifier
+    process_id: ProcessId | None = Field(description="Null when the dataset was uploaded.")
+    step: Annotated[int, Field(ge=0)] | None
+    attempt: Annotated[int, Field(ge=1)] | None
+    run_id: Identifier = Field(description="The run, or the upload, whose folder holds the files.")
+    location: str = Field(description="Folder of the Parquet files, `s3://bucket/…/`.")
+    action: Identifier | None
+    action_revision: Sha256 | None
+    parameters: dict[str, Any]
+    inputs: tuple[InputDataset, ...]
+    image: str | None
+    code_version: str | None
+    spark_version: str | None
+    created_at: datetime
+
+    def to_bytes(self) -> bytes:
+        """The bytes that are put: canonical JSON, so that their hash names this manifest."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def schema_fingerprint(columns: tuple[Column, ...]) -> str:
+    """`sha256:<hex>` over names, types and nullability, in order."""
+    return sha256_of([[column.name, column.type, column.nullable] for column in columns])

@@ -40,7 +40,7 @@ class Profile(Contract):
     executor_cores: Annotated[int, Field(ge=1)]
     executor_memory: MemorySize
     executor_instances: Bounds
-    bytes_per_executor: Annotated[int, Field(ge=1, description="Weighted input bytes (bytes × complexity) that one executor takes.")]
+    bytes_per_executor: Annotated[int, Field(ge=1, description="Weighted input bytes (bytes x complexity) that one executor takes.")]
     bytes_per_partition: Annotated[int, Field(ge=1, description="Weighted input bytes of one shuffle partition.")]
 
 

@@ -53,7 +53,10 @@ class CommandRefused(_Event, AttemptRef):
 
 
 class Relist(_Event):
-    """One complete list of the jobs that exist. Only its absence from such a list, begun after its lease was over, makes an attempt lost."""
+    """One complete list of the jobs that exist.
+
+    Only its absence from such a list, begun after its lease was over, makes an attempt lost.
+    """
 
     type: Literal["relist"] = "relist"
     began_at: datetime = Field(description="Database time, asked from the control plane before the listing began.")

@@ -1,4 +1,7 @@
-"""The storage layout, contract version 1: where everything lies under a tenant's root. Written out in `docs/reference/storage-layout.md`."""
+"""The storage layout, contract version 1: where everything lies under a tenant's root.
+
+Written out in `docs/reference/storage-layout.md`.
+"""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit

@@ -1,5 +1,6 @@
 """`_manifest.json`: it exists = the dataset is sealed. Put once, create-only, by the control plane alone."""
 
+import builtins
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -33,7 +34,7 @@ class Manifest(DatasetContent):
     spark_version: str | None
     created_at: datetime
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> builtins.bytes:
         """The bytes that are put: canonical JSON, so that their hash names this manifest."""
         return canonical_json(self.model_dump(mode="json"))
 

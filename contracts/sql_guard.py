@@ -1,0 +1,180 @@
+"""What the `sql` action accepts: one SELECT over declared views, with functions that always give the same answer.
+
+The control plane asks here when it accepts a process, the job asks again before it runs it. The rules name what is allowed;
+all else is refused. Spark's own parser has the last word in the job, since two parsers may read one text differently.
+"""
+
+import difflib
+from collections.abc import Collection, Iterator
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.spark import Spark
+from sqlglot.errors import SqlglotError
+
+from contracts.errors import SqlRefused
+from contracts.sql_functions import ALLOWED, CLOCK_WITHOUT_ARGUMENTS, DENIED, ORDER_DEPENDENT, TABLE_FUNCTIONS
+
+MAX_QUERY_LENGTH = 100_000
+
+_REFUSED_CLAUSES: dict[type[exp.Expr], str] = {
+    exp.Hint: "hints are not allowed: the platform chooses how the query runs",
+    exp.TableSample: "TABLESAMPLE gives other rows each time",
+    exp.QueryTransform: "TRANSFORM … USING runs a program",
+    exp.Version: "time travel is not allowed: name another data version's dataset in `inputs`",
+    exp.Placeholder: "the query has a parameter without a value: write the value into the query",
+    exp.Parameter: "the query has a variable without a value: write the value into the query",
+    exp.Into: "SELECT INTO writes a table: the result becomes the output dataset by itself",
+    exp.Lock: "FOR UPDATE and FOR SHARE have no meaning here",
+    exp.Command: "only SELECT is allowed",
+    exp.DDL: "only SELECT is allowed",
+    exp.DML: "only SELECT is allowed",
+}
+
+
+class _GuardedSpark(Spark):
+    """Spark's dialect, knowing no functions: each call stays `Anonymous` under the very name that was written."""
+
+    class Parser(Spark.Parser):
+        FUNCTIONS: dict[str, object] = {}  # type: ignore[assignment]  # narrower than the base's on purpose
+
+
+def check_query(query: str, views: Collection[str]) -> None:
+    """Return quietly when `query` may run over `views` (their names; case does not matter).
+
+    Raises:
+        SqlRefused: it may not; the message says why and what to change.
+    """
+    tree = _parse_one(query)
+    _check_clauses(tree, query)
+    _check_tables(tree, query, views)
+    _check_functions(tree, query)
+
+
+def check_function(name: str) -> None:
+    """Return quietly when a query may call the built-in function `name`.
+
+    Raises:
+        SqlRefused: it is denied, or unknown.
+    """
+    if reason := DENIED.get(name.lower()):
+        raise SqlRefused(f"the function `{name}` is not allowed: it {reason}")
+    if name.lower() not in ALLOWED:
+        raise SqlRefused(f"the function `{name}` is unknown{_suggest(name.lower(), ALLOWED)}")
+
+
+def _parse_one(query: str) -> exp.Expr:
+    if len(query) > MAX_QUERY_LENGTH:
+        raise SqlRefused(f"the query has {len(query):,} characters; at most {MAX_QUERY_LENGTH:,} are accepted")
+    try:
+        statements = [statement for statement in sqlglot.parse(query, read=_GuardedSpark) if statement is not None]
+    except SqlglotError as error:
+        raise _syntax_error(error) from error
+    except RecursionError as error:
+        raise SqlRefused("the query is nested too deeply: split it with WITH") from error
+    if len(statements) != 1:
+        raise SqlRefused(f"exactly one SELECT is accepted; the query has {len(statements)} statements")
+    if not isinstance(statements[0], exp.Query):
+        raise SqlRefused("only SELECT is accepted (WITH, UNION, INTERSECT, EXCEPT included)")
+    return statements[0]
+
+
+def _syntax_error(error: SqlglotError) -> SqlRefused:
+    details = getattr(error, "errors", None)
+    if not details:
+        return SqlRefused(f"the query cannot be read: {error}")
+    first = details[0]
+    line, column = first.get("line"), first.get("col")
+    position = (line, column) if line and column else None
+    near = f" near `{first['highlight']}`" if first.get("highlight") else ""
+    return SqlRefused(f"the query cannot be read{near}: {first.get('description')}", position)
+
+
+def _check_clauses(tree: exp.Expr, query: str) -> None:
+    for node in tree.walk():
+        for refused, reason in _REFUSED_CLAUSES.items():
+            if isinstance(node, refused):
+                raise SqlRefused(reason, _position(node, query))
+
+
+def _check_tables(tree: exp.Expr, query: str, views: Collection[str]) -> None:
+    known = {view.lower() for view in views}
+    # A name out of its scope passes here and fails in Spark: the session holds nothing but the declared views.
+    named_by_query = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    for table in tree.find_all(exp.Table):
+        if isinstance(table.this, exp.Anonymous):
+            _check_table_function(table.this, query)
+            continue
+        position = _position(table, query)
+        if table.db or table.catalog:
+            raise SqlRefused(
+                f"the table `{table.sql(dialect='spark', comments=False)}` is not allowed: only the declared views"
+                f" ({_list(views)}) can be read, by their plain names",
+                position,
+            )
+        if table.name.lower() not in known | named_by_query:
+            raise SqlRefused(
+                f"the query reads the table `{table.name}`, which is not declared{_suggest(table.name, views)}; declared: {_list(views)}",
+                position,
+            )
+
+
+def _check_table_function(call: exp.Anonymous, query: str) -> None:
+    if call.name.lower() not in TABLE_FUNCTIONS:
+        raise SqlRefused(f"the table function `{call.name}` is not allowed; allowed: {_list(TABLE_FUNCTIONS)}", _position(call, query))
+
+
+def _check_functions(tree: exp.Expr, query: str) -> None:
+    for node, name in _calls(tree):
+        try:
+            check_function(name)
+        except SqlRefused as refusal:
+            raise SqlRefused(refusal.reason, _position(node, query)) from None
+        if isinstance(node.parent, exp.Dot) and node.parent.expression is node:
+            raise SqlRefused(f"call the function `{name}` by its plain name", _position(node, query))
+        if name.lower() in CLOCK_WITHOUT_ARGUMENTS and not node.expressions:
+            raise SqlRefused(f"`{name}()` is not allowed: it {DENIED['now']}", _position(node, query))
+        if name.lower() in ORDER_DEPENDENT and not _is_ordered(node):
+            raise SqlRefused(
+                f"the result of `{name}` depends on the order of rows, which is not fixed: wrap it in `sort_array`,"
+                " give it an OVER or WITHIN GROUP clause with ORDER BY, or use `min`, `max`, `min_by` or `max_by`",
+                _position(node, query),
+            )
+
+
+def _calls(tree: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
+    """Every function call with its name; clock and session values can be written without parentheses too."""
+    for node in tree.walk():
+        if isinstance(node, exp.Anonymous):
+            yield node, node.name
+        elif isinstance(node, exp.Func) and type(node).sql_names()[0].lower() in DENIED:
+            yield node, type(node).sql_names()[0].lower()
+
+
+def _is_ordered(call: exp.Expr) -> bool:
+    around = call.parent
+    while isinstance(around, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
+        around = around.parent
+    if isinstance(around, exp.Window):
+        return around.args.get("order") is not None
+    if isinstance(around, exp.WithinGroup):
+        return True
+    return isinstance(around, exp.Anonymous) and around.name.lower() in {"sort_array", "array_sort"}
+
+
+def _position(node: exp.Expr, query: str) -> tuple[int, int] | None:
+    """(line, column) of the first word of `node` whose place is known."""
+    starts = [start for part in node.walk() if isinstance(start := part.meta.get("start"), int)]
+    if not starts:
+        return None
+    before = query[: min(starts)]
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def _suggest(name: str, known: Collection[str]) -> str:
+    nearest = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(f'`{each}`' for each in nearest)}?" if nearest else ""
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))

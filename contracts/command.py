@@ -16,6 +16,12 @@ MemorySize = Annotated[
     Field(description="Spark notation: a number and m (MiB) or g (GiB).", examples=["512m", "16g"]),
 ]
 
+StorageRootUri = Annotated[
+    str,
+    StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]*)?$"),
+    Field(description="`s3://bucket` or `s3://bucket/prefix` of the tenant.", examples=["s3://stratum"]),
+]
+
 
 class ResourceProfile(Contract):
     """What a run gets. Every field may be left out: it is then sized from the data, within the bounds of the action's profile."""
@@ -68,6 +74,7 @@ class Command(AttemptRef):
     inputs: Annotated[tuple[InputDataset, ...], Field(min_length=1)]
     output: DatasetName
     rejected_output: DatasetName | None = Field(default=None, description="Where refused rows go, when the request asks for it.")
+    storage_root: StorageRootUri
     callback_url: AnyHttpUrl
     start_before: datetime
     time_limit_seconds: Annotated[int, Field(ge=1)]

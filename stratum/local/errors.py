@@ -1,0 +1,43 @@
+"""What can go wrong on one machine. Every error says what happened and what to do about it."""
+
+
+class LocalError(Exception):
+    """The local platform cannot do what was asked.
+
+    Attributes:
+        message: what happened, one sentence.
+        remedy: what the person should do, one sentence.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message} {remedy}")
+        self.message = message
+        self.remedy = remedy
+
+
+class JavaMissing(LocalError):
+    """No Java that Spark and Kafka run on was found, and none could be installed."""
+
+
+class JarsUnavailable(LocalError):
+    """A set of jars could not be fetched, or is not what the lock file names."""
+
+
+class PackageMissing(LocalError):
+    """A Python package of the `local` extra is not installed."""
+
+
+class StateUnreadable(LocalError):
+    """The home folder holds state this version cannot use."""
+
+
+class ServiceFailed(LocalError):
+    """A part did not start, or did not answer; the message ends with the tail of its log."""
+
+
+class SupervisorFailed(LocalError):
+    """The process supervisor did not start, or refused a command."""
+
+
+class NotRunning(LocalError):
+    """The platform was asked for something that only a running one has."""

@@ -442,6 +442,9 @@ ALLOWED = frozenset(
 )
 """Same arguments, same answer, whatever the machine, the time or the partitions."""
 
+ALLOWED_SYNTAX = frozenset({"timestampadd", "timestampdiff", "try_cast"})
+"""Allowed as well: they look like functions and are part of the grammar, so Spark's registry does not list them."""
+
 ORDER_DEPENDENT = frozenset(
     ["any_value", "array_agg", "collect_list", "collect_set", "first", "first_value", "last", "last_value", "listagg", "mode", "string_agg"]
 )

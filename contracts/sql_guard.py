@@ -11,9 +11,17 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
 from sqlglot.errors import SqlglotError
+from sqlglot.parsers.spark import SparkParser
 
 from contracts.errors import SqlRefused
-from contracts.sql_functions import ALLOWED, CLOCK_WITHOUT_ARGUMENTS, DENIED, ORDER_DEPENDENT, TABLE_FUNCTIONS
+from contracts.sql_functions import (
+    ALLOWED,
+    ALLOWED_SYNTAX,
+    CLOCK_WITHOUT_ARGUMENTS,
+    DENIED,
+    ORDER_DEPENDENT,
+    TABLE_FUNCTIONS,
+)
 
 MAX_QUERY_LENGTH = 100_000
 
@@ -35,8 +43,11 @@ _REFUSED_CLAUSES: dict[type[exp.Expr], str] = {
 class _GuardedSpark(Spark):
     """Spark's dialect, knowing no functions: each call stays `Anonymous` under the very name that was written."""
 
-    class Parser(Spark.Parser):
-        FUNCTIONS: dict[str, object] = {}  # type: ignore[assignment]  # narrower than the base's on purpose
+    class Parser(SparkParser):  # noqa: D106
+        FUNCTIONS = {}
+
+        def _warn_unsupported(self) -> None:
+            """Say nothing: what cannot be parsed is refused by name a moment later."""
 
 
 def check_query(query: str, views: Collection[str]) -> None:
@@ -45,10 +56,27 @@ def check_query(query: str, views: Collection[str]) -> None:
     Raises:
         SqlRefused: it may not; the message says why and what to change.
     """
-    tree = _parse_one(query)
+    tree = _parse_one(query, "query")
+    if not isinstance(tree, exp.Query):
+        raise SqlRefused("only SELECT is accepted (WITH, UNION, INTERSECT and EXCEPT included)")
     _check_clauses(tree, query)
     _check_tables(tree, query, views)
     _check_functions(tree, query)
+
+
+def check_condition(condition: str) -> None:
+    """Return quietly when `condition` is one expression that may stand in WHERE.
+
+    Raises:
+        SqlRefused: it holds a query, more than one expression, or a function that is not allowed.
+    """
+    tree = _parse_one(condition, "condition")
+    if tree.find(exp.Query, exp.DDL, exp.DML, exp.Command):
+        raise SqlRefused("a condition is one expression like `dep_delay > 15`; for queries there is the action `sql`")
+    if isinstance(tree, exp.Alias):
+        raise SqlRefused(f"the condition goes on after its end, near `{tree.alias}`", _position(tree.args["alias"], condition))
+    _check_clauses(tree, condition)
+    _check_functions(tree, condition)
 
 
 def check_function(name: str) -> None:
@@ -59,35 +87,35 @@ def check_function(name: str) -> None:
     """
     if reason := DENIED.get(name.lower()):
         raise SqlRefused(f"the function `{name}` is not allowed: it {reason}")
-    if name.lower() not in ALLOWED:
+    if name.lower() not in ALLOWED | ALLOWED_SYNTAX:
         raise SqlRefused(f"the function `{name}` is unknown{_suggest(name.lower(), ALLOWED)}")
 
 
-def _parse_one(query: str) -> exp.Expr:
-    if len(query) > MAX_QUERY_LENGTH:
-        raise SqlRefused(f"the query has {len(query):,} characters; at most {MAX_QUERY_LENGTH:,} are accepted")
+def _parse_one(text: str, what: str) -> exp.Expr:
+    if len(text) > MAX_QUERY_LENGTH:
+        raise SqlRefused(f"the {what} has {len(text):,} characters; at most {MAX_QUERY_LENGTH:,} are accepted")
     try:
-        statements = [statement for statement in sqlglot.parse(query, read=_GuardedSpark) if statement is not None]
+        statements = [statement for statement in sqlglot.parse(text, read=_GuardedSpark) if statement is not None]
     except SqlglotError as error:
-        raise _syntax_error(error) from error
+        raise _syntax_error(error, what) from error
     except RecursionError as error:
-        raise SqlRefused("the query is nested too deeply: split it with WITH") from error
-    if len(statements) != 1:
-        raise SqlRefused(f"exactly one SELECT is accepted; the query has {len(statements)} statements")
-    if not isinstance(statements[0], exp.Query):
-        raise SqlRefused("only SELECT is accepted (WITH, UNION, INTERSECT, EXCEPT included)")
+        raise SqlRefused(f"the {what} is nested too deeply") from error
+    if not statements:
+        raise SqlRefused(f"the {what} is empty")
+    if len(statements) > 1:
+        raise SqlRefused(f"exactly one statement is accepted; the {what} has {len(statements)}")
     return statements[0]
 
 
-def _syntax_error(error: SqlglotError) -> SqlRefused:
+def _syntax_error(error: SqlglotError, what: str) -> SqlRefused:
     details = getattr(error, "errors", None)
     if not details:
-        return SqlRefused(f"the query cannot be read: {error}")
+        return SqlRefused(f"the {what} cannot be read: {error}")
     first = details[0]
     line, column = first.get("line"), first.get("col")
     position = (line, column) if line and column else None
     near = f" near `{first['highlight']}`" if first.get("highlight") else ""
-    return SqlRefused(f"the query cannot be read{near}: {first.get('description')}", position)
+    return SqlRefused(f"the {what} cannot be read{near}: {first.get('description')}", position)
 
 
 def _check_clauses(tree: exp.Expr, query: str) -> None:

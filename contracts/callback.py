@@ -1,22 +1,21 @@
 """What a run tells the control plane over HTTP, and what it is told back."""
 
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from contracts.command import Sha256
 from contracts.identifiers import Identifier
-from contracts.model import Contract
+from contracts.model import Contract, Count, Ordinal, Timestamp
 
 
 class Progress(Contract):
     """How far a run is."""
 
-    fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
     stage: Annotated[str, Field(max_length=200)] | None = None
-    tasks_done: Annotated[int, Field(ge=0)] | None = None
-    tasks_total: Annotated[int, Field(ge=0)] | None = None
+    tasks_done: Count | None = None
+    tasks_total: Count | None = None
 
 
 class ProposalRef(Contract):
@@ -31,18 +30,30 @@ class RunError(Contract):
 
     class_: Annotated[str, Field(alias="class", max_length=200, pattern=r"^[A-Z][A-Z0-9_.]*$")]
     message: Annotated[str, Field(max_length=4000)]
-    retryable: bool = Field(default=False, description="Whether the same work may succeed on another try: never for a bad parameter.")
+    retryable: bool = Field(
+        strict=True, default=False, description="Whether the same work may succeed on another try: never for a bad parameter."
+    )
+
+
+def _needs(callback_type: str, field: str) -> dict[str, Any]:
+    return {
+        "if": {"properties": {"type": {"const": callback_type}}, "required": ["type"]},
+        "then": {"properties": {field: {"type": "object"}}, "required": [field]},
+    }
 
 
 class Callback(Contract):
     """One report of a run. `sequence` grows by one with each report of the run; a report that was seen already changes nothing."""
 
     type: Literal["started", "heartbeat", "finished", "failed"]
-    sequence: Annotated[int, Field(ge=1)]
+    sequence: Ordinal
     run_id: Identifier
     progress: Progress | None = None
     proposal: ProposalRef | None = None
     error: RunError | None = None
+
+    # the validator below, in words that a JSON Schema has
+    model_config = ConfigDict(json_schema_extra={"allOf": [_needs("finished", "proposal"), _needs("failed", "error")]})
 
     @model_validator(mode="after")
     def _carries_what_its_type_needs(self) -> "Callback":
@@ -57,7 +68,7 @@ class Grant(Contract):
     """The answer to every accepted callback: to `started` it is the right to write, later it renews the run token."""
 
     run_token: str
-    expires_at: datetime
-    heartbeat_seconds: Annotated[float, Field(gt=0)] = Field(description="Report at least this often.")
+    expires_at: Timestamp
+    heartbeat_seconds: Annotated[float, Field(strict=True, gt=0)] = Field(description="Report at least this often.")
     storage_root: str = Field(description="`s3://bucket` or `s3://bucket/prefix` of the tenant.", examples=["s3://stratum"])
     state: str = Field(description="State of the attempt after the report.")

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from contracts.command import MemorySize
 from contracts.errors import CatalogError
 from contracts.identifiers import Identifier
-from contracts.model import Contract, sha256_of
+from contracts.model import Contract, Ordinal, sha256_of
 
 DEFAULT_FOLDER = Path(__file__).parent / "catalog_files"
 
@@ -21,8 +21,8 @@ DEFAULT_FOLDER = Path(__file__).parent / "catalog_files"
 class Bounds(Contract):
     """Smallest and largest number that sizing may choose."""
 
-    min: Annotated[int, Field(ge=1)]
-    max: Annotated[int, Field(ge=1)]
+    min: Ordinal
+    max: Ordinal
 
     @model_validator(mode="after")
     def _in_order(self) -> "Bounds":
@@ -35,21 +35,23 @@ class Profile(Contract):
     """What runs of a kind may use; sizing picks the number of executors within it."""
 
     description: str = ""
-    driver_cores: Annotated[int, Field(ge=1)]
+    driver_cores: Ordinal
     driver_memory: MemorySize
-    executor_cores: Annotated[int, Field(ge=1)]
+    executor_cores: Ordinal
     executor_memory: MemorySize
     executor_instances: Bounds
-    bytes_per_executor: Annotated[int, Field(ge=1, description="Weighted input bytes (bytes x complexity) that one executor takes.")]
-    bytes_per_partition: Annotated[int, Field(ge=1, description="Weighted input bytes of one shuffle partition.")]
+    bytes_per_executor: Annotated[
+        int, Field(strict=True, ge=1, description="Weighted input bytes (bytes x complexity) that one executor takes.")
+    ]
+    bytes_per_partition: Annotated[int, Field(strict=True, ge=1, description="Weighted input bytes of one shuffle partition.")]
 
 
 class Limits(Contract):
     """How long a run may wait and take, and how often it is tried."""
 
-    start_before_seconds: Annotated[int, Field(ge=1)] = Field(default=86_400, description="From release until the run must have started.")
-    time_limit_seconds: Annotated[int, Field(ge=1)] = Field(default=3_600, description="From start to end of one run.")
-    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    start_before_seconds: Ordinal = Field(default=86_400, description="From release until the run must have started.")
+    time_limit_seconds: Ordinal = Field(default=3_600, description="From start to end of one run.")
+    max_attempts: Annotated[int, Field(strict=True, ge=1, le=20)] = 3
 
 
 class Action(Contract):
@@ -59,14 +61,16 @@ class Action(Contract):
     description: str
     image: str = Field(description="Container image of the job; with its digest where the cluster allows only pinned images.")
     entry_point: str = "spark_jobs"
-    parameters: dict[str, Any] = Field(description="JSON Schema (2020-12) of the parameters.")
+    parameters: dict[str, Any] = Field(
+        description="JSON Schema (2020-12) of the parameters.", json_schema_extra={"$ref": Draft202012Validator.META_SCHEMA["$id"]}
+    )
     inputs_parameter: str | None = Field(
         default=None,
         description="Name of the parameter {view: dataset} that declares several inputs; without it `input_dataset` is the only one.",
     )
-    deterministic: bool = Field(default=True, description="Whether the same inputs and parameters always give the same rows.")
+    deterministic: bool = Field(strict=True, default=True, description="Whether the same inputs and parameters always give the same rows.")
     profile: Identifier = "standard"
-    complexity: Annotated[float, Field(gt=0, description="Work per input byte, a plain scan being 1.")] = 1.0
+    complexity: Annotated[float, Field(strict=True, gt=0, description="Work per input byte, a plain scan being 1.")] = 1.0
     limits: Limits = Limits()
     examples: tuple[dict[str, Any], ...] = ()
 

@@ -1,13 +1,11 @@
 """What the control plane tells the launcher: CLI-like messages on the command topics."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
-from pydantic import AnyHttpUrl, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from contracts.identifiers import Identifier, ProcessId, Tenant
-from contracts.model import Contract, Tolerant
+from contracts.model import Contract, Count, HttpAddress, Ordinal, Timestamp, Tolerant, Uuid
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 MemorySize = Annotated[
@@ -26,12 +24,12 @@ StorageRootUri = Annotated[
 class ResourceProfile(Contract):
     """What a run gets. Every field may be left out: it is then sized from the data, within the bounds of the action's profile."""
 
-    driver_cores: Annotated[int, Field(ge=1, le=64)] | None = None
+    driver_cores: Annotated[int, Field(strict=True, ge=1, le=64)] | None = None
     driver_memory: MemorySize | None = None
-    executor_instances: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    executor_cores: Annotated[int, Field(ge=1, le=64)] | None = None
+    executor_instances: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
+    executor_cores: Annotated[int, Field(strict=True, ge=1, le=64)] | None = None
     executor_memory: MemorySize | None = None
-    shuffle_partitions: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    shuffle_partitions: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
 
 
 class DatasetName(Contract):
@@ -46,8 +44,8 @@ class InputDataset(DatasetName):
 
     view: Identifier = Field(description="The name under which a query sees it.")
     manifest_sha256: Sha256
-    bytes: Annotated[int, Field(ge=0)]
-    rows: Annotated[int, Field(ge=0)]
+    bytes: Count
+    rows: Count
 
 
 class AttemptRef(Tolerant):
@@ -55,14 +53,14 @@ class AttemptRef(Tolerant):
 
     tenant: Tenant
     process_id: ProcessId
-    step: Annotated[int, Field(ge=0)]
-    attempt: Annotated[int, Field(ge=1)]
+    step: Annotated[int, Field(strict=True, ge=0, le=1000)]
+    attempt: Ordinal
 
 
 class Command(AttemptRef):
     """Run one attempt. The fields are also the flags of the job's command line (`entity_id` is `--entity-id`)."""
 
-    message_id: UUID
+    message_id: Uuid
     kind: Literal["run"] = "run"
     entity_id: Identifier
     data_version: Identifier
@@ -75,9 +73,9 @@ class Command(AttemptRef):
     output: DatasetName
     rejected_output: DatasetName | None = Field(default=None, description="Where refused rows go, when the request asks for it.")
     storage_root: StorageRootUri
-    callback_url: AnyHttpUrl
-    start_before: datetime
-    time_limit_seconds: Annotated[int, Field(ge=1)]
+    callback_url: HttpAddress
+    start_before: Timestamp
+    time_limit_seconds: Ordinal
     resource_profile: ResourceProfile | None = None
     process_chain: tuple[Any, ...] = ()
     flow_token: str
@@ -87,6 +85,6 @@ class Command(AttemptRef):
 class CancelCommand(AttemptRef):
     """End the job of one attempt, if it exists."""
 
-    message_id: UUID
+    message_id: Uuid
     kind: Literal["cancel"] = "cancel"
     flow_token: str = Field(description="Signed with the audience `stratum:cancel`, so that nobody else can kill work.")

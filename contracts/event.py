@@ -1,18 +1,23 @@
 """What the launcher did and saw: messages on the event topic."""
 
-from datetime import datetime
-from typing import Annotated, Literal
-from uuid import UUID
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from contracts.command import AttemptRef, ResourceProfile
-from contracts.model import Tolerant
+from contracts.model import Timestamp, Tolerant, Uuid
+
+
+def _require_type(schema: dict[str, Any]) -> None:
+    """An event is told by its `type`: a default serves who makes one, never who reads one."""
+    schema["required"] = ["type", *schema["required"]]
 
 
 class _Event(Tolerant):
-    event_id: UUID
-    at: datetime = Field(description="Clock of the launcher; for people. Decisions are taken on database time.")
+    model_config = ConfigDict(json_schema_extra=_require_type)
+
+    event_id: Uuid
+    at: Timestamp = Field(description="Clock of the launcher; for people. Decisions are taken on database time.")
     cluster: str = Field(description="Which cluster, or which machine's local platform, this was seen on.")
 
 
@@ -25,7 +30,7 @@ class JobSubmitted(_JobEvent):
 
     type: Literal["submitted"] = "submitted"
     resource_profile: ResourceProfile
-    adopted: bool = False
+    adopted: Annotated[bool, Field(strict=True)] = False
 
 
 class JobPending(_JobEvent):
@@ -40,7 +45,7 @@ class JobEnded(_JobEvent):
 
     type: Literal["ended"] = "ended"
     outcome: Literal["completed", "failed", "killed", "out_of_memory", "time_limit", "vanished", "absent"]
-    exit_code: int | None = None
+    exit_code: Annotated[int, Field(strict=True)] | None = None
     message: str = Field(description="Why, in plain words.")
 
 
@@ -59,7 +64,7 @@ class Relist(_Event):
     """
 
     type: Literal["relist"] = "relist"
-    began_at: datetime = Field(description="Database time, asked from the control plane before the listing began.")
+    began_at: Timestamp = Field(description="Database time, asked from the control plane before the listing began.")
     live: tuple[AttemptRef, ...] = Field(description="Attempts whose job exists, pending or running.")
 
 

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AnyHttpUrl, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from contracts.command import ResourceProfile, Sha256
 from contracts.identifiers import Identifier
 from contracts.manifest import Manifest
-from contracts.model import Contract, Tolerant
+from contracts.model import Contract, HttpAddress, Tolerant
 from contracts.states import AttemptState, ProcessState
 
 Label = Annotated[str, StringConstraints(max_length=256)]
@@ -26,8 +26,8 @@ class ProcessRequest(Contract):
     output_dataset: Identifier | None = Field(default=None, description="Name of the result; the action's name if left out.")
     output_data_version: Identifier | None = Field(default=None, description="Version of the result; `data_version` if left out.")
     resource_profile: ResourceProfile | None = None
-    priority: Annotated[int, Field(ge=-100, le=100, description="Higher goes first, within the tenant's share.")] = 0
-    callback_url: AnyHttpUrl | None = None
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100, description="Higher goes first, within the tenant's share.")] = 0
+    callback_url: HttpAddress | None = None
     labels: Annotated[dict[Identifier, Label], Field(max_length=32)] = {}
 
     model_config = {
@@ -211,7 +211,7 @@ class UploadFile(Contract):
     """A file that the caller wants to upload."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.parquet$")] = Field(examples=["part-00000.parquet"])
-    bytes: Annotated[int, Field(ge=1)]
+    bytes: Annotated[int, Field(strict=True, ge=1)]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

@@ -6,6 +6,8 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 from uuid_utils.compat import uuid7
 
+from contracts.model import WrittenAs
+
 IDENTIFIER_PATTERN = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$"
 """`^[A-Za-z0-9][A-Za-z0-9._-]*$` without `..` inside, written without look-ahead so that every JSON Schema engine reads it."""
 
@@ -24,7 +26,8 @@ def _is_uuid7(value: UUID) -> UUID:
     return value
 
 
-ProcessId = Annotated[UUID, AfterValidator(_is_uuid7)]
+UUID7_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+ProcessId = Annotated[UUID, AfterValidator(_is_uuid7), WrittenAs(UUID7_PATTERN), Field(description="A UUID of version 7.")]
 
 
 def new_id() -> UUID:

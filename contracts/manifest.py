@@ -1,14 +1,13 @@
 """`_manifest.json`: it exists = the dataset is sealed. Put once, create-only, by the control plane alone."""
 
 import builtins
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from contracts.command import InputDataset, Sha256
 from contracts.identifiers import Identifier, ProcessId, Tenant
-from contracts.model import canonical_json, sha256_of
+from contracts.model import Ordinal, Timestamp, canonical_json, sha256_of
 from contracts.proposal import Column, DatasetContent
 
 
@@ -21,8 +20,8 @@ class Manifest(DatasetContent):
     data_version: Identifier
     dataset: Identifier
     process_id: ProcessId | None = Field(description="Null when the dataset was uploaded.")
-    step: Annotated[int, Field(ge=0)] | None
-    attempt: Annotated[int, Field(ge=1)] | None
+    step: Annotated[int, Field(strict=True, ge=0, le=1000)] | None
+    attempt: Ordinal | None
     run_id: Identifier = Field(description="The run, or the upload, whose folder holds the files.")
     location: str = Field(description="Folder of the Parquet files, `s3://bucket/…/`.")
     action: Identifier | None
@@ -32,7 +31,7 @@ class Manifest(DatasetContent):
     image: str | None
     code_version: str | None
     spark_version: str | None
-    created_at: datetime
+    created_at: Timestamp
 
     def to_bytes(self) -> builtins.bytes:
         """The bytes that are put: canonical JSON, so that their hash names this manifest."""

@@ -2,9 +2,15 @@
 
 import hashlib
 import json
-from typing import Any
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 
 class Contract(BaseModel):
@@ -17,6 +23,46 @@ class Tolerant(Contract):
     """A message read by a part that may be older than its writer during an upgrade: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenAs:
+    """The one form in which a value may be written as text, the same for the model and for the JSON Schema made from it.
+
+    Without it pydantic reads more than the schema allows: a UUID in braces, a time given as a number of seconds.
+    """
+
+    pattern: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the form before the value is read."""
+        return no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the form to the schema."""
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, value: Any) -> Any:
+        if isinstance(value, bool | int | float | bytes) or (isinstance(value, str) and not re.fullmatch(self.pattern, value)):
+            raise ValueError(f"must be a text of the form {self.pattern}")
+        return value
+
+
+_HOUR_AND_MINUTE = "([01][0-9]|2[0-3]):[0-5][0-9]"
+TIMESTAMP_PATTERN = (
+    r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    rf"T{_HOUR_AND_MINUTE}:[0-5][0-9](\.[0-9]{{1,9}})?(Z|[+-]{_HOUR_AND_MINUTE})$"
+)
+UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+Timestamp = Annotated[AwareDatetime, WrittenAs(TIMESTAMP_PATTERN), Field(examples=["2024-10-05T12:00:00Z"])]
+"""A moment, as RFC 3339 writes it: with its offset from UTC."""
+Uuid = Annotated[UUID, WrittenAs(UUID_PATTERN)]
+HttpAddress = Annotated[AnyHttpUrl, WrittenAs(r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-~]*)?$")]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+"""How many of something; fits a database's bigint."""
+Ordinal = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+"""The how-manieth, from 1; fits a database's integer."""
 
 
 def canonical_json(value: Any) -> bytes:

@@ -6,15 +6,15 @@ from pydantic import Field
 
 from contracts.command import AttemptRef, DatasetName, Sha256
 from contracts.identifiers import Identifier
-from contracts.model import Contract
+from contracts.model import Contract, Count
 
 
 class DataFile(Contract):
     """One Parquet file. `key` is the full object key in the bucket."""
 
     key: Annotated[str, Field(max_length=1024)]
-    size: Annotated[int, Field(ge=0, description="Bytes.")]
-    rows: Annotated[int, Field(ge=0)]
+    size: Annotated[Count, Field(description="Bytes.")]
+    rows: Count
     etag: str = Field(description="As the store gave it, without quotes.")
 
 
@@ -23,7 +23,7 @@ class Column(Contract):
 
     name: str
     type: str
-    nullable: bool = True
+    nullable: Annotated[bool, Field(strict=True)] = True
 
 
 class ColumnStatistics(Contract):
@@ -31,15 +31,15 @@ class ColumnStatistics(Contract):
 
     min: str | int | float | bool | None = None
     max: str | int | float | bool | None = None
-    nulls: Annotated[int, Field(ge=0)]
+    nulls: Count
 
 
 class DatasetContent(Contract):
     """Everything about the rows of a dataset; shared by proposal and manifest."""
 
     files: tuple[DataFile, ...]
-    rows: Annotated[int, Field(ge=0)]
-    bytes: Annotated[int, Field(ge=0)]
+    rows: Count
+    bytes: Count
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
     schema_fingerprint: Sha256
     column_statistics: dict[str, ColumnStatistics] = {}
@@ -59,11 +59,11 @@ class ProposedDataset(DatasetContent):
 class RunMetrics(Contract):
     """What a run read and wrote."""
 
-    rows_in: Annotated[int, Field(ge=0)]
-    rows_out: Annotated[int, Field(ge=0)]
-    bytes_in: Annotated[int, Field(ge=0)]
-    bytes_out: Annotated[int, Field(ge=0)]
-    seconds: Annotated[float, Field(ge=0, description="Wall time of the run, from grant to proposal.")]
+    rows_in: Count
+    rows_out: Count
+    bytes_in: Count
+    bytes_out: Count
+    seconds: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False, description="Wall time of the run, from grant to proposal.")]
 
 
 class Proposal(Contract):

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from contracts.command import MemorySize
 from contracts.errors import CatalogError
 from contracts.identifiers import Identifier
+from contracts.json_schema import JsonSchemaValidator
 from contracts.model import Contract, Ordinal, sha256_of
 
 DEFAULT_FOLDER = Path(__file__).parent / "catalog_files"
@@ -84,7 +85,7 @@ class Action(Contract):
     @cached_property
     def validator(self) -> Draft202012Validator:
         """Validator of the parameters."""
-        return Draft202012Validator(self.parameters)
+        return JsonSchemaValidator(self.parameters)
 
     @model_validator(mode="after")
     def _schema_is_sound(self) -> "Action":

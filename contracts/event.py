@@ -68,5 +68,8 @@ class Relist(_Event):
     live: tuple[AttemptRef, ...] = Field(description="Attempts whose job exists, pending or running.")
 
 
-LauncherEvent = Annotated[JobSubmitted | JobPending | JobEnded | CommandRefused | Relist, Field(discriminator="type")]
+LauncherEvent = Annotated[
+    JobSubmitted | JobPending | JobEnded | CommandRefused | Relist,
+    Field(discriminator="type", title="LauncherEvent", description="What the launcher did and saw; `type` tells which."),
+]
 launcher_event: TypeAdapter[LauncherEvent] = TypeAdapter(LauncherEvent)

@@ -3,6 +3,14 @@
 from dataclasses import dataclass
 
 
+REASON_HEADER = "stratum-reason"
+"""On a dead letter: why it could not be taken, in plain words."""
+TOPIC_HEADER = "stratum-topic"
+"""On a dead letter: the topic it was read from; with the next two, the very record."""
+PARTITION_HEADER = "stratum-partition"
+OFFSET_HEADER = "stratum-offset"
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """Names of the topics of one installation."""
@@ -21,12 +29,12 @@ class Topics:
 
     @property
     def events(self) -> str:
-        """`LauncherEvent` messages; what the launcher did and saw."""
+        """`LauncherEvent` messages, keyed by process id, or by cluster where they are of none; what the launcher did and saw."""
         return f"{self.prefix}.events.v1"
 
     @staticmethod
     def dlq(topic: str) -> str:
-        """Where unreadable messages of `topic` go, with the reason in the header `stratum-reason`."""
+        """Where unreadable messages of `topic` go: key and value as they came, the four headers above added."""
         return f"{topic}.dlq"
 
     @property

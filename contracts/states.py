@@ -81,6 +81,18 @@ ATTEMPT_RANK: dict[AttemptState, int] = {
     _A.LOST: FINAL_RANK,
     _A.CANCELLED: FINAL_RANK,
 }
+ATTEMPT_MEANING: dict[AttemptState, str] = {
+    _A.CREATED: "Stored; held by admission.",
+    _A.RELEASED: "Admitted: its command lies in the outbox.",
+    _A.PUBLISHED: "Kafka has the command.",
+    _A.SUBMITTED: "The job exists.",
+    _A.STARTED: "A run was granted the attempt; no other run can be.",
+    _A.SEALING: "The run has proposed its files; the manifest is being put.",
+    _A.SUCCEEDED: "The manifest is there.",
+    _A.FAILED: "The run or the launcher reported why it cannot succeed, or its proposal did not hold.",
+    _A.LOST: "Its lease is over and a full list of jobs, begun after that, did not have it.",
+    _A.CANCELLED: "Ended at the caller's wish.",
+}
 
 
 def process_may_become(current: ProcessState, following: ProcessState) -> bool:

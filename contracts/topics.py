@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-
 REASON_HEADER = "stratum-reason"
 """On a dead letter: why it could not be taken, in plain words."""
 TOPIC_HEADER = "stratum-topic"

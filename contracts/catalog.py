@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import Field, ValidationError, model_validator
 
-from contracts.command import MemorySize
+from contracts.command import MemorySize, ResourceProfile, mebibytes
 from contracts.errors import CatalogError
 from contracts.identifiers import Identifier
 from contracts.json_schema import JsonSchemaValidator
@@ -32,6 +32,16 @@ class Bounds(Contract):
         return self
 
 
+class Ceilings(Contract):
+    """The most that a request may ask for itself."""
+
+    driver_cores: Annotated[int, Field(strict=True, ge=1)] = 16
+    driver_memory: MemorySize = "64g"
+    executor_cores: Annotated[int, Field(strict=True, ge=1)] = 16
+    executor_memory: MemorySize = "64g"
+    shuffle_partitions: Annotated[int, Field(strict=True, ge=1)] = 20_000
+
+
 class Profile(Contract):
     """What runs of a kind may use; sizing picks the number of executors within it."""
 
@@ -45,6 +55,23 @@ class Profile(Contract):
         int, Field(strict=True, ge=1, description="Weighted input bytes (bytes x complexity) that one executor takes.")
     ]
     bytes_per_partition: Annotated[int, Field(strict=True, ge=1, description="Weighted input bytes of one shuffle partition.")]
+    ceilings: Ceilings = Ceilings()
+
+    def beyond(self, asked: ResourceProfile) -> list[str]:
+        """What of `asked` this profile does not allow, in plain words; empty when all is well."""
+        problems = []
+        bounds = self.executor_instances
+        if asked.executor_instances is not None and not bounds.min <= asked.executor_instances <= bounds.max:
+            problems.append(f"executor_instances must be from {bounds.min} to {bounds.max}, not {asked.executor_instances}")
+        for name in ("driver_cores", "executor_cores", "shuffle_partitions"):
+            wanted, most = getattr(asked, name), getattr(self.ceilings, name)
+            if wanted is not None and wanted > most:
+                problems.append(f"{name} must be at most {most}, not {wanted}")
+        for name in ("driver_memory", "executor_memory"):
+            memory, ceiling = getattr(asked, name), getattr(self.ceilings, name)
+            if memory is not None and mebibytes(memory) > mebibytes(ceiling):
+                problems.append(f"{name} must be at most {ceiling}, not {memory}")
+        return problems
 
 
 class Limits(Contract):
@@ -69,6 +96,9 @@ class Action(Contract):
         default=None,
         description="Name of the parameter {view: dataset} that declares several inputs; without it `input_dataset` is the only one.",
     )
+    query_parameter: str | None = Field(
+        default=None, description="Name of the parameter that holds SQL; it is checked before it is accepted."
+    )
     deterministic: bool = Field(strict=True, default=True, description="Whether the same inputs and parameters always give the same rows.")
     profile: Identifier = "standard"
     complexity: Annotated[float, Field(strict=True, gt=0, description="Work per input byte, a plain scan being 1.")] = 1.0
@@ -79,7 +109,9 @@ class Action(Contract):
     def revision(self) -> str:
         """Hash of all that can change a result. Sizes and limits are left out: tuning them does not make other work of it."""
         return sha256_of(
-            self.model_dump(mode="json", include={"name", "image", "entry_point", "parameters", "inputs_parameter", "deterministic"})
+            self.model_dump(
+                mode="json", include={"name", "image", "entry_point", "parameters", "inputs_parameter", "query_parameter", "deterministic"}
+            )
         )
 
     @cached_property

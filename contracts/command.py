@@ -14,6 +14,12 @@ MemorySize = Annotated[
     Field(description="Spark notation: a number and m (MiB) or g (GiB).", examples=["512m", "16g"]),
 ]
 
+
+def mebibytes(memory: str) -> int:
+    """MiB of a `MemorySize`."""
+    return int(memory[:-1]) * (1024 if memory.endswith("g") else 1)
+
+
 StorageRootUri = Annotated[
     str,
     StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]*)?$"),

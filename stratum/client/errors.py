@@ -23,7 +23,9 @@ class NotFound(StratumError):
 
 
 class Conflict(StratumError):
-    """The name is taken, or the state does not allow it."""
+    """The name is taken, or the state does not allow it. `retry_after` (seconds) is set where waiting helps."""
+
+    retry_after: float | None = None
 
     @property
     def owner_process_id(self) -> str | None:
@@ -56,7 +58,13 @@ class Forbidden(StratumError):
 
 
 class Unavailable(StratumError):
-    """The platform, or a part of it, cannot be reached now. Asking again later may help."""
+    """The platform, or a part of it, cannot be reached now. Asking again later may help.
+
+    `retry_after` is the pause in seconds that the platform asks for; `sent` is false if the request surely never arrived.
+    """
+
+    retry_after: float | None = None
+    sent: bool = True
 
 
 class TimedOut(StratumError):

@@ -92,7 +92,8 @@ class CsvFile:
                 yield from self._parsed(file, header, advance)
             except pa.ArrowInvalid as error:
                 self._check_every_record(header)
-                raise BrokenFile(self.path, f"cannot be read as CSV: {error}") from error
+                too_long = f"a row is longer than {BLOCK_BYTES >> 20} MiB." if "straddling" in str(error) else None
+                raise BrokenFile(self.path, too_long or f"cannot be read as CSV: {error}") from error
 
     def _parsed(self, file: Opened, header: list[str], advance: Advance) -> Iterator[pa.RecordBatch]:
         try:

@@ -82,7 +82,7 @@ class NdjsonFile:
             return _to_arrow(values, field.type)
         except pa.ArrowInvalid as error:
             row = rows[first_refused(values, lambda part: _to_arrow(part, field.type))]
-            value = json.dumps(row.values.get(field.name), default=str)
+            value = json.dumps(row.values.get(field.name), default=float)
             raise BrokenFile(
                 self.path,
                 f"{field.name} = {value} is not of the type {name_of(field.type)}.",
@@ -111,12 +111,7 @@ class NdjsonFile:
     def _parse(self, number: int, line: bytes, unique_keys: bool) -> Row:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            values = json.loads(
-                text,
-                parse_float=Decimal,  # keeps every digit for columns that are declared as decimals
-                parse_constant=_refuse_constant,
-                object_pairs_hook=_unique if unique_keys else None,
-            )
+            values = (_CHECKING if unique_keys else _QUICK).decode(text)
         except UnicodeDecodeError as error:
             raise BrokenFile(self.path, "is not UTF-8 text.", number, line.decode("utf-8", "backslashreplace")) from error
         except json.JSONDecodeError as error:
@@ -174,7 +169,9 @@ def _to_arrow(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
         return _built([Decimal(value) if type(value) is int else value for value in values], type_)
     if pa.types.is_integer(type_) and not all(value is None or type(value) is int for value in values):
         raise pa.ArrowInvalid("not an integer")  # Arrow would cut off decimals, and take true for 1
-    return _built(_plain(values), type_)
+    if not pa.types.is_integer(type_) and type_ not in (pa.bool_(), pa.string()):
+        values = _plain(values)
+    return _built(values, type_)
 
 
 def _built(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
@@ -185,7 +182,7 @@ def _built(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
 
 
 def _plain(value: Any) -> Any:
-    """Decimals, which stand for every JSON number with a point, as floats."""
+    """Decimals, which stand for every JSON number with a point, as floats. Raises `pa.ArrowInvalid` if one is too large."""
     match value:
         case Decimal():
             if math.isinf(number := float(value)):
@@ -208,3 +205,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON; write null")
+
+
+_QUICK = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)  # Decimal keeps every digit
+_CHECKING = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_unique)

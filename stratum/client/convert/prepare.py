@@ -1,7 +1,6 @@
 """From the files that a person has to the Parquet files that are uploaded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -36,14 +35,6 @@ class TextFile(Protocol):
         """The rows in these types."""
 
 
-@dataclass(frozen=True)
-class ParquetPart:
-    """A local Parquet file to be uploaded as `name`."""
-
-    path: Path
-    name: str
-
-
 def prepare(
     paths: Sequence[Path],
     folder: Path,
@@ -52,7 +43,7 @@ def prepare(
     schema: Mapping[str, Scalar] | None = None,
     delimiter: str | None = None,
     progress: Progress = lambda done, total: None,
-) -> list[ParquetPart]:
+) -> list[Path]:
     """Check `paths`, and convert those that are text into `folder`.
 
     Parquet files stay where they are. Text files together become parts of about 128 MB. `nulls` are texts that mean null in every
@@ -74,8 +65,7 @@ def prepare(
         raise BrokenFile(paths[0], "has no rows.")
     for footer in footers:
         _check_same_types(footer.path, footer.schema, common, guesses[0].path)
-    parts = [ParquetPart(path, path.name) for path in _convert_all(texts, common, schema or {}, folder, progress)]
-    return parts + [ParquetPart(footer.path, f"part-{number:05}.parquet") for number, footer in enumerate(footers, start=len(parts))]
+    return _convert_all(texts, common, schema or {}, folder, progress) + [footer.path for footer in footers]
 
 
 def _text_file(path: Path, nulls: Sequence[str], delimiter: str | None) -> TextFile | None:

@@ -43,7 +43,7 @@ _REFUSED_CLAUSES: dict[type[exp.Expr], str] = {
 class _GuardedSpark(Spark):
     """Spark's dialect, knowing no functions: each call stays `Anonymous` under the very name that was written."""
 
-    class Parser(SparkParser):  # noqa: D106
+    class Parser(SparkParser):
         FUNCTIONS = {}
 
         def _warn_unsupported(self) -> None:

@@ -1,0 +1,52 @@
+"""Looking up columns by name, with errors that a person understands."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_jobs.errors import InvalidParameter, UnknownColumn, WrongType
+
+
+def column(name: str) -> Column:
+    """The column called exactly `name`, whatever characters it has."""
+    return F.col(f"`{name.replace('`', '``')}`")
+
+
+def field_of(rows: DataFrame, name: str) -> T.StructField:
+    """The field called exactly `name`.
+
+    Raises:
+        UnknownColumn: there is none; the message has the nearest names.
+    """
+    for field in rows.schema.fields:
+        if field.name == name:
+            return field
+    names = rows.columns
+    folded = {each.lower(): each for each in names}
+    nearest = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(f'`{each}`' for each in nearest)}? " if nearest else ""
+    shown = ", ".join(f"`{each}`" for each in names[:30]) + (", …" if len(names) > 30 else "")
+    raise UnknownColumn(f"there is no column `{name}`; {hint}The input has {shown}.")
+
+
+def fields_of(rows: DataFrame, names: Iterable[str]) -> list[T.StructField]:
+    """The fields called `names`, in that order. Raises as `field_of`."""
+    return [field_of(rows, name) for name in names]
+
+
+def require_numeric(field: T.StructField, what: str) -> None:
+    """Raise `WrongType` unless `field` holds numbers; `what` says who needs them."""
+    if not isinstance(field.dataType, T.NumericType):
+        raise WrongType(f"{what} needs numbers; the column `{field.name}` is {field.dataType.simpleString()}")
+
+
+def require_distinct(names: Sequence[str], what: str) -> None:
+    """Raise `InvalidParameter` when a name is there twice (case does not matter, as in Spark)."""
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            raise InvalidParameter(f"{what} has the name `{name}` twice: give each a name of its own")
+        seen.add(name.lower())

@@ -1,0 +1,100 @@
+"""Why a job ends without a result: one small tree under `JobError`."""
+
+
+class JobError(Exception):
+    """A run failed. `error_class` is what machines read, the message what people read."""
+
+    error_class: str = "JOB_FAILED"
+    retryable: bool = False
+
+
+class InvalidCommand(JobError):
+    """The command, its environment or its parameters cannot be used."""
+
+    error_class = "INVALID_COMMAND"
+
+
+class InvalidParameter(JobError):
+    """A parameter does not fit the action or the data."""
+
+    error_class = "INVALID_PARAMETER"
+
+
+class UnknownColumn(JobError):
+    """A parameter names a column that is not there. Classed as Spark classes it."""
+
+    error_class = "UNRESOLVED_COLUMN.WITH_SUGGESTION"
+
+
+class WrongType(JobError):
+    """A column has a type that the action cannot use."""
+
+    error_class = "DATATYPE_MISMATCH"
+
+
+class EmptyInput(JobError):
+    """An input has no rows, and the action makes no sense of that."""
+
+    error_class = "EMPTY_INPUT"
+
+
+class InvalidValues(JobError):
+    """Values do not parse, or are outside of what the action accepts."""
+
+    error_class = "INVALID_VALUES"
+
+
+class QueryRefused(JobError):
+    """A query or condition lies outside what is allowed."""
+
+    error_class = "QUERY_REFUSED"
+
+
+class InputChanged(JobError):
+    """An input is not what the command was accepted for: its manifest or its files differ."""
+
+    error_class = "INPUT_CHANGED"
+
+
+class OutputMismatch(JobError):
+    """What lies in the run's folder is not what the run wrote."""
+
+    error_class = "OUTPUT_MISMATCH"
+    retryable = True
+
+
+class StorageUnavailable(JobError):
+    """The object store cannot be reached, or keeps failing."""
+
+    error_class = "STORAGE_UNAVAILABLE"
+    retryable = True
+
+
+class StorageRefused(JobError):
+    """The object store denies access, or the bucket is not there."""
+
+    error_class = "STORAGE_REFUSED"
+
+
+class Terminated(JobError):
+    """Somebody asked the run to stop."""
+
+    error_class = "TERMINATED"
+    retryable = True
+
+
+class SparkFailed(JobError):
+    """Spark failed; carries Spark's own error class."""
+
+    def __init__(self, error_class: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.retryable = retryable
+
+
+class GrantLost(Exception):
+    """The control plane does not want this run, or no longer: it must stop and write nothing more."""
+
+
+class ControlPlaneUnreachable(Exception):
+    """The control plane gave no usable answer for as long as the run may wait."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from contracts.command import Sha256
 from contracts.identifiers import Identifier
@@ -35,6 +35,10 @@ class RunError(Contract):
     )
 
 
+_NEEDED = {"finished": "proposal", "failed": "error"}
+"""Fields that a type of callback cannot do without."""
+
+
 def _needs(callback_type: str, field: str) -> dict[str, Any]:
     return {
         "if": {"properties": {"type": {"const": callback_type}}, "required": ["type"]},
@@ -45,23 +49,22 @@ def _needs(callback_type: str, field: str) -> dict[str, Any]:
 class Callback(Contract):
     """One report of a run. `sequence` grows by one with each report of the run; a report that was seen already changes nothing."""
 
+    model_config = ConfigDict(json_schema_extra={"allOf": [_needs(*pair) for pair in _NEEDED.items()]})
+
     type: Literal["started", "heartbeat", "finished", "failed"]
     sequence: Ordinal
     run_id: Identifier
     progress: Progress | None = None
-    proposal: ProposalRef | None = None
-    error: RunError | None = None
+    proposal: ProposalRef | None = Field(default=None, validate_default=True)
+    error: RunError | None = Field(default=None, validate_default=True)
 
-    # the validator below, in words that a JSON Schema has
-    model_config = ConfigDict(json_schema_extra={"allOf": [_needs("finished", "proposal"), _needs("failed", "error")]})
-
-    @model_validator(mode="after")
-    def _carries_what_its_type_needs(self) -> "Callback":
-        if self.type == "finished" and self.proposal is None:
-            raise ValueError("a `finished` callback needs `proposal`")
-        if self.type == "failed" and self.error is None:
-            raise ValueError("a `failed` callback needs `error`")
-        return self
+    @field_validator(*_NEEDED.values())
+    @classmethod
+    def _is_there_when_needed(cls, value: Contract | None, info: ValidationInfo) -> Contract | None:
+        callback_type = info.data.get("type", "")
+        if value is None and _NEEDED.get(callback_type) == info.field_name:
+            raise ValueError(f"a `{callback_type}` callback needs `{info.field_name}`")
+        return value
 
 
 class Grant(Contract):

@@ -1,20 +1,20 @@
 """`_manifest.json`: it exists = the dataset is sealed. Put once, create-only, by the control plane alone."""
 
 import builtins
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from contracts.command import InputDataset, Sha256
 from contracts.identifiers import Identifier, ProcessId, Tenant
-from contracts.model import Ordinal, Timestamp, canonical_json, sha256_of
+from contracts.model import ContractVersion, Ordinal, Timestamp, canonical_json, sha256_of
 from contracts.proposal import Column, DatasetContent
 
 
 class Manifest(DatasetContent):
     """Everything needed to read the dataset, to know where it came from, and to make it again."""
 
-    contract_version: Literal[1] = 1
+    contract_version: ContractVersion = 1
     tenant: Tenant
     entity_id: Identifier
     data_version: Identifier

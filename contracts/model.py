@@ -4,10 +4,10 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
@@ -63,6 +63,16 @@ Count = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 """How many of something; fits a database's bigint."""
 Ordinal = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 """The how-manieth, from 1; fits a database's integer."""
+
+
+def _is_no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):  # Python takes True for 1
+        raise ValueError("must be a number")  # noqa: TRY004  # pydantic listens to ValueError
+    return value
+
+
+ContractVersion = Annotated[Literal[1], BeforeValidator(_is_no_truth_value)]
+"""Version of the storage contract; a reader refuses one that it does not know."""
 
 
 def canonical_json(value: Any) -> bytes:

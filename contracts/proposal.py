@@ -1,12 +1,12 @@
 """`_proposal.json`: what a run says it made. The control plane compares it with what lies there before it seals."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from contracts.command import AttemptRef, DatasetName, Sha256
 from contracts.identifiers import Identifier
-from contracts.model import Contract, Count
+from contracts.model import Contract, ContractVersion, Count
 
 
 class DataFile(Contract):
@@ -69,7 +69,7 @@ class RunMetrics(Contract):
 class Proposal(Contract):
     """Lies in the run folder of the first dataset; names every dataset that the run made (the result, perhaps its refused rows)."""
 
-    contract_version: Literal[1] = 1
+    contract_version: ContractVersion = 1
     made_by: AttemptRef
     run_id: Identifier
     entity_id: Identifier

@@ -1,0 +1,57 @@
+"""Where jobs run: the small interface that hides it. `tests/launcher/conformance.py` is its specification in code."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from launcher.job import Job, JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job exists. `adopted`: it was there already, made from the same command."""
+
+    adopted: bool
+
+
+class Backend(Protocol):
+    """Keeps jobs and runs them. Jobs outlive the launcher; every method may be called from any thread.
+
+    Every method raises `BackendUnavailable` when the backend cannot be reached.
+    """
+
+    def submit(self, spec: JobSpec) -> Submitted:
+        """Make the job durable, or find it made.
+
+        Raises:
+            BackendBusy: too much waits already; nothing was made.
+            JobConflict: a job of this name was made from another command.
+        """
+
+    def jobs(self) -> Sequence[Job]:
+        """Every job that exists, ended ones included: all of them, or an error."""
+
+    def changes(self, timeout_seconds: float) -> Sequence[Job]:
+        """Jobs whose state is another than the caller was told last; at first, all. Waits up to the time-out for one.
+
+        For one caller: the observer.
+        """
+
+    def kill(self, job_name: str, reason: str) -> None:
+        """Ask the job to end, firmly after a grace. Returns once the wish is durable; the job then turns `Ended` with `killed`.
+
+        An ended job stays as it ended.
+
+        Raises:
+            JobAbsent: there is no such job.
+        """
+
+    def remove(self, job_name: str) -> None:
+        """Forget an ended job and all that it left; one that is gone already is fine."""
+
+    def read_log(self, job_name: str, offset: int, size: int) -> bytes:
+        """At most `size` bytes of the driver's output from byte `offset` on; empty at its present end.
+
+        Raises:
+            JobAbsent: there is no such job.
+        """

@@ -1,0 +1,60 @@
+"""Errors of the launcher: one small tree under `LauncherError`."""
+
+
+class LauncherError(Exception):
+    """The launcher cannot do what it was asked."""
+
+
+class NotNow(LauncherError):
+    """Something it depends on is away or full; the same message is tried again later, nothing is given up."""
+
+
+class KeysUnavailable(NotNow):
+    """The public keys cannot be fetched, so no token can be judged."""
+
+
+class ClockUnavailable(NotNow):
+    """The control plane does not tell the time, so no relist can be dated."""
+
+
+class PublishFailed(NotNow):
+    """Kafka did not acknowledge an event."""
+
+
+class StorageUnavailable(NotNow):
+    """The object store does not take log chunks."""
+
+
+class MessageRejected(LauncherError):
+    """A message that nobody can act on: unreadable, oversized, forged, in conflict. It goes to the dead-letter queue."""
+
+
+class CommandUnfit(LauncherError):
+    """A genuine command that cannot be run here; its sender is told.
+
+    `error_class` is written as Spark writes its own: capitals and underscores.
+    """
+
+    def __init__(self, error_class: str, message: str) -> None:
+        self.error_class = error_class
+        super().__init__(message)
+
+
+class BackendError(LauncherError):
+    """The backend refuses."""
+
+
+class BackendBusy(BackendError, NotNow):
+    """The backend pushes back: too much is waiting already."""
+
+
+class BackendUnavailable(BackendError, NotNow):
+    """The backend cannot be reached, or cannot give a complete answer."""
+
+
+class JobConflict(BackendError):
+    """A job of this name exists and was made from another command. It is never adopted."""
+
+
+class JobAbsent(BackendError):
+    """There is no job of this name."""

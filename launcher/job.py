@@ -1,0 +1,88 @@
+"""Jobs: what is asked of a backend, and what it sees of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from contracts.command import AttemptRef, Command
+from contracts.identifiers import job_name
+from contracts.model import sha256_of
+from launcher.sizing import Resources
+
+VOLATILE_FIELDS = frozenset({"message_id", "flow_token", "traceparent"})
+"""Fields that may differ between two sendings of the same work; everything else makes it other work."""
+
+EndOutcome = Literal["completed", "failed", "killed", "out_of_memory", "time_limit", "vanished"]
+
+
+def digest_of(command: Command) -> str:
+    """Hash of all that makes the work of a command: two commands of one attempt must agree in it."""
+    return sha256_of(command.model_dump(mode="json", exclude=set(VOLATILE_FIELDS)))
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One attempt to be run. `command` carries the full resource profile, so that the driver sees what it was given."""
+
+    command: Command
+    resources: Resources
+    digest: str
+
+    @classmethod
+    def of(cls, command: Command, resources: Resources) -> "JobSpec":
+        """The job of `command` as it was received, with the resources that it was sized to."""
+        resolved = command.model_copy(update={"resource_profile": resources.as_profile()})
+        return cls(resolved, resources, digest_of(command))
+
+    @property
+    def name(self) -> str:
+        """Deterministic: a second submission of the attempt meets the first."""
+        return job_name(self.command.process_id, self.command.step, self.command.attempt)
+
+    @property
+    def attempt(self) -> AttemptRef:
+        """Which attempt this is."""
+        return AttemptRef(
+            tenant=self.command.tenant,
+            process_id=self.command.process_id,
+            step=self.command.step,
+            attempt=self.command.attempt,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The job waits; `cause` says for what, in words a caller understands."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The driver was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing of the job runs any more. `exit_code` is that of the driver, 128 + signal if one ended it."""
+
+    outcome: EndOutcome
+    exit_code: int | None
+    message: str
+    at: datetime
+
+
+JobState = Pending | Running | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was seen."""
+
+    spec: JobSpec
+    state: JobState
+
+    @property
+    def name(self) -> str:
+        """The name of its spec."""
+        return self.spec.name

@@ -1,0 +1,89 @@
+"""Ends jobs from outside: fulfils wishes, and settles what lost its wrapper."""
+
+import contextlib
+import os
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from launcher.process.folder import Exit, JobFolder
+from launcher.process.identity import session_members
+
+WRAPPER_GRACE_SECONDS = 5.0
+"""How much longer than its job's grace a wrapper may take before it is killed as well."""
+_POLL_SECONDS = 0.1
+_ROUNDS = 50
+
+
+def enforce_wish(folder: JobFolder, grace_seconds: float) -> None:
+    """If the job shall end: one not started never will be, a wrapper is told, and killed if it does not listen."""
+    wish = folder.end_wish()
+    if wish is None:
+        return
+    if folder.claim_start(None):
+        folder.record_exit(Exit("killed", None, now()))
+        return
+    overdue = time.time() > wish.since + grace_seconds + WRAPPER_GRACE_SECONDS
+    _signal_wrapper(folder, signal.SIGKILL if overdue else signal.SIGTERM)
+
+
+def settle(folder: JobFolder) -> None:
+    """Record the end of a job whose wrapper is gone, after ending all that is left of it."""
+    start = folder.start()
+    if start is None or folder.exit() is not None:
+        return
+    if start.identity is not None:
+        _end_session(start.identity.pid, folder)
+    folder.record_exit(Exit("vanished", None, now()))
+    folder.clear_scratch()
+
+
+def stop_jobs(root: Path, reason: str, grace_seconds: float) -> int:
+    """End every running job of `root` and wait until all are gone; what waits for a slot stays. The number that was ended.
+
+    For use while no launcher runs there.
+    """
+    if not root.is_dir():
+        return 0
+    folders = [folder for folder in JobFolder.all(root.resolve()) if folder.exit() is None and folder.start() is not None]
+    for folder in folders:
+        folder.wish_end(reason)
+        enforce_wish(folder, grace_seconds)
+    deadline = time.monotonic() + grace_seconds + WRAPPER_GRACE_SECONDS
+    while time.monotonic() < deadline and any(_runs(folder) for folder in folders):
+        time.sleep(_POLL_SECONDS)
+    for folder in folders:
+        _signal_wrapper(folder, signal.SIGKILL)
+        settle(folder)
+    return len(folders)
+
+
+def now() -> str:
+    """The time of day, for records."""
+    return datetime.now(UTC).isoformat()
+
+
+def _runs(folder: JobFolder) -> bool:
+    start = folder.start()
+    return start is not None and start.is_alive()
+
+
+def _signal_wrapper(folder: JobFolder, number: signal.Signals) -> None:
+    start = folder.start()
+    if start is not None and start.identity is not None and start.identity.is_alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(start.identity.pid, number)
+
+
+def _end_session(leader: int, folder: JobFolder) -> None:
+    for _ in range(_ROUNDS):  # a process may start another between the look and the blow
+        members = list(session_members(leader, folder.marker))
+        if not members:
+            return
+        for member in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        time.sleep(_POLL_SECONDS / 10)

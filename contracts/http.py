@@ -246,7 +246,7 @@ class DatabaseTime(Tolerant):
 class Problem(Tolerant):
     """RFC 9457 problem details. `type` is stable; `detail` says what happened and what to do."""
 
-    type: str = Field(examples=["https://stratum.dev/problems/dataset-not-found"])
+    type: str = Field(examples=["urn:stratum:problem:name-taken"])
     title: str
     status: int
     detail: str

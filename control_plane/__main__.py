@@ -1,0 +1,154 @@
+"""`python -m control_plane`: the roles, and the commands that prepare an installation."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from prometheus_client import start_http_server
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from contracts.errors import ContractError
+from control_plane import reconcile as reconcile_role
+from control_plane import relay as relay_role
+from control_plane import schema, tenants
+from control_plane.api.app import create_app
+from control_plane.broker import create_topics
+from control_plane.errors import ControlPlaneError
+from control_plane.settings import ApiSettings, DatabaseSettings, KafkaSettings, ReconcileSettings, RelaySettings, StorageSettings
+from control_plane.storage import Storage
+
+cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+
+
+@cli.command()
+def api() -> None:
+    """Serve the HTTP API."""
+    settings = ApiSettings()
+    # a body is bounded by the app; headers by the server
+    uvicorn.run(
+        create_app(settings),
+        host=settings.http_host,
+        port=settings.http_port,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=20,
+        server_header=False,
+    )
+
+
+@cli.command()
+def relay() -> None:
+    """Admit processes and publish their commands."""
+    settings = RelaySettings()
+    _serve_metrics(settings.metrics_port)
+    asyncio.run(_until_stopped(lambda stop: relay_role.run(settings, stop)))
+
+
+@cli.command()
+def reconcile() -> None:
+    """Follow events, enforce deadlines, seal and sweep."""
+    settings = ReconcileSettings()
+    _serve_metrics(settings.metrics_port)
+    asyncio.run(_until_stopped(lambda stop: reconcile_role.run(settings, stop)))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this version's schema."""
+    typer.echo(f"schema {asyncio.run(schema.migrate(DatabaseSettings().database_url))}")
+
+
+@cli.command()
+def topics() -> None:
+    """Create the Kafka topics that are missing."""
+    settings = KafkaSettings()
+    created = create_topics(settings, settings.topics)
+    typer.echo(f"created: {', '.join(created)}" if created else "all topics exist")
+
+
+@cli.command()
+def provision(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    bucket: Annotated[str, typer.Option(help="Its bucket; created if missing.")],
+    api_key_file: Annotated[Path, typer.Option(help="File that holds the API key.")],
+    prefix: Annotated[str, typer.Option(help="Its key prefix, ending with '/', or empty.")] = "",
+    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "admin",
+    max_in_flight: Annotated[int, typer.Option(help="Processes of the tenant in flight at once.")] = 1000,
+) -> None:
+    """Create a tenant, its bucket and an API key, unless they exist."""
+    key = api_key_file.read_text(encoding="utf-8").strip()
+    Storage(StorageSettings()).ensure_bucket(bucket)
+    asyncio.run(tenants.provision(DatabaseSettings(), tenant, bucket, prefix, max_in_flight, key, role))
+    typer.echo(f"tenant {tenant} in s3://{bucket}/{prefix}")
+
+
+async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await work(stop)
+
+
+def _serve_metrics(port: int | None) -> None:
+    if port is not None:
+        start_http_server(port)
+
+
+def _configure_logging() -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _wrong_settings(error: ValidationError) -> str:
+    def line(problem: object) -> str:
+        found = problem if isinstance(problem, dict) else {}
+        return f"  STRATUM_{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}"
+
+    return "wrong settings:\n" + "\n".join(line(problem) for problem in error.errors())
+
+
+def main() -> None:
+    """Run the command; expected failures end with one message and exit code 2 (settings) or 1."""
+    _configure_logging()
+    try:
+        cli()
+    except ValidationError as error:
+        if not issubclass(_model_of(error), BaseSettings):
+            raise
+        sys.exit(_fail(_wrong_settings(error), 2))
+    except (ControlPlaneError, ContractError) as error:
+        sys.exit(_fail(str(error), 1))
+
+
+def _model_of(error: ValidationError) -> type:
+    known = (ApiSettings, RelaySettings, ReconcileSettings, DatabaseSettings, KafkaSettings, StorageSettings)
+    return next((kind for kind in known if kind.__name__ == error.title), type(error))
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"control_plane: {message}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

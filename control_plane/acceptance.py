@@ -1,0 +1,220 @@
+"""From a request to an accepted process: everything is checked before anything is stored, and stored in one transaction."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from jsonschema.exceptions import ValidationError as SchemaViolation
+from pydantic import TypeAdapter, ValidationError
+
+from contracts.catalog import Action, Catalog
+from contracts.errors import SqlRefused
+from contracts.http import ProcessRequest
+from contracts.identifiers import Identifier, new_id
+from contracts.model import sha256_of
+from contracts.sql_guard import check_query
+from control_plane.database import Connection, queries
+from control_plane.errors import Conflict, Invalid, NameTaken, NotFound
+from control_plane.nearest import did_you_mean, nearest
+
+_identifier: TypeAdapter[str] = TypeAdapter(Identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A request, resolved: the action's revision and the inputs' manifests are pinned."""
+
+    request: ProcessRequest
+    action: Action
+    inputs: list[dict[str, Any]]
+    output_data_version: str
+    output_dataset: str
+    rejected_dataset: str | None
+
+    @property
+    def outputs(self) -> list[str]:
+        """Every dataset name that the work needs for itself."""
+        return [self.output_dataset] + ([self.rejected_dataset] if self.rejected_dataset else [])
+
+    def digest(self, tenant: str) -> str:
+        """Equal for the same work: same tenant, result, action revision, parameters and input manifests."""
+        return sha256_of(
+            {
+                "tenant": tenant,
+                "entity_id": self.request.entity_id,
+                "data_version": self.output_data_version,
+                "dataset": self.output_dataset,
+                "action": self.action.name,
+                "action_revision": self.action.revision,
+                "parameters": self.request.parameters,
+                "inputs": sorted([i["view"], i["data_version"], i["dataset"], i["manifest_sha256"]] for i in self.inputs),
+            }
+        )
+
+
+async def accept(
+    connection: Connection, catalog: Catalog, tenant: str, request: ProcessRequest, traceparent: str | None, retry_of: UUID | None = None
+) -> tuple[UUID, bool]:
+    """Accept the work, or find the process that already does it. Returns its id and whether it is new. Runs in the caller's transaction.
+
+    Raises:
+        Invalid, NotFound: the request is wrong, or names what does not exist.
+        NameTaken: a dataset name belongs to other work.
+    """
+    action = find_action(catalog, request.action)
+    check_parameters(action, request.parameters)
+    # Owners can come and go between a refused insert and the look at who it is: then simply try again.
+    for _ in range(5):
+        work = await resolve(connection, tenant, request, action)
+        try:
+            async with connection.transaction():  # a savepoint: a refused insert leaves the outer transaction usable
+                process_id = await _insert(connection, tenant, work, traceparent, retry_of)
+                # the claim is ours now; whoever sealed the name did so before we got the claim
+                if not await queries.is_sealed(connection, **_names(tenant, work)):
+                    return process_id, True
+                raise NameTaken("sealed")
+        except (NameTaken, asyncpg.UniqueViolationError):
+            same = await queries.same_work(connection, tenant=tenant, work_digest=work.digest(tenant))
+            if same is not None:
+                return same, False
+            owner = await queries.owner_of(connection, **_names(tenant, work))
+        if owner is not None:
+            raise _taken(work, owner)
+    raise Conflict("The dataset name changes hands right now; send the request again.")
+
+
+def find_action(catalog: Catalog, name: str) -> Action:
+    """The action; raises `Invalid` with the nearest names."""
+    action = catalog.actions.get(name)
+    if action is None:
+        near = nearest(name, catalog.actions)
+        raise Invalid(
+            f"There is no action {name!r}.{did_you_mean(near)} GET /v1/actions lists all of them.",
+            errors=[{"pointer": "/action", "detail": "unknown action"}],
+            suggestions=near,
+        )
+    return action
+
+
+def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
+    """Check against the action's JSON Schema, and its query against the guard; raises `Invalid` with a JSON Pointer each."""
+    wrong = [{"pointer": _pointer(v), "detail": v.message} for v in sorted(action.validator.iter_errors(parameters), key=str)]
+    if wrong:
+        first = wrong[0]
+        raise Invalid(f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).", errors=wrong)
+    if action.query_parameter:
+        views = parameters.get(action.inputs_parameter or "") or {"source": None}
+        try:
+            check_query(parameters[action.query_parameter], views)
+        except SqlRefused as error:
+            pointer = f"/parameters/{action.query_parameter}"
+            raise Invalid(f"The query is refused: {error}", errors=[{"pointer": pointer, "detail": str(error)}]) from error
+
+
+async def resolve(connection: Connection, tenant: str, request: ProcessRequest, action: Action) -> Work:
+    """Pin the inputs to the manifests that are sealed now, and name the outputs."""
+    declared = request.parameters.get(action.inputs_parameter) if action.inputs_parameter else None
+    views: dict[str, str] = declared or {"source": request.input_dataset}
+    where = {"tenant": tenant, "entity_id": request.entity_id, "data_version": request.data_version}
+    found = {row["dataset"]: row async for row in queries.find_datasets(connection, **where, datasets=list(views.values()))}
+    for dataset in views.values():
+        if dataset not in found:
+            await raise_not_found(connection, tenant, request.entity_id, request.data_version, dataset)
+    output = request.output_dataset or action.name
+    rejected = f"{output}_rejected" if request.parameters.get("on_invalid") == "reject" else None
+    if rejected:
+        _check_identifier(rejected, "/output_dataset")
+    return Work(
+        request=request,
+        action=action,
+        inputs=[{"view": view, **dict(found[dataset])} for view, dataset in views.items()],
+        output_data_version=request.output_data_version or request.data_version,
+        output_dataset=output,
+        rejected_dataset=rejected,
+    )
+
+
+async def raise_not_found(connection: Connection, tenant: str, entity_id: str, data_version: str, dataset: str) -> None:
+    """Raise `NotFound` for the first of the three that does not exist, with the nearest names that do."""
+
+    async def names(query: Any, **where: str) -> list[str]:
+        return [row["name"] async for row in query(connection, tenant=tenant, **where)]
+
+    entities = await names(queries.entity_names)
+    if entity_id not in entities:
+        near = nearest(entity_id, entities)
+        raise NotFound(f"There is no entity {entity_id!r}.{did_you_mean(near)} Ingest its data first.", suggestions=near)
+    versions = await names(queries.version_names, entity_id=entity_id)
+    if data_version not in versions:
+        near = nearest(data_version, versions)
+        raise NotFound(f"Entity {entity_id!r} has no data version {data_version!r}.{did_you_mean(near)}", suggestions=near)
+    near = nearest(dataset, await names(queries.dataset_names, entity_id=entity_id, data_version=data_version))
+    raise NotFound(f"There is no sealed dataset {dataset!r} in {entity_id}/{data_version}.{did_you_mean(near)}", suggestions=near)
+
+
+async def _insert(connection: Connection, tenant: str, work: Work, traceparent: str | None, retry_of: UUID | None) -> UUID:
+    request, action = work.request, work.action
+    process_id = new_id()
+    await queries.accept_process(
+        connection,
+        id=process_id,
+        tenant=tenant,
+        reason="accepted; waits for its turn",
+        entity_id=request.entity_id,
+        data_version=request.data_version,
+        action=action.name,
+        action_revision=action.revision,
+        parameters=request.parameters,
+        input_dataset=request.input_dataset,
+        output_data_version=work.output_data_version,
+        output_dataset=work.output_dataset,
+        rejected_dataset=work.rejected_dataset,
+        resource_profile=request.resource_profile.model_dump(mode="json", exclude_none=True) if request.resource_profile else None,
+        priority=request.priority,
+        callback_url=str(request.callback_url) if request.callback_url else None,
+        labels=request.labels,
+        work_digest=work.digest(tenant),
+        retry_of=retry_of,
+        traceparent=traceparent,
+        claimed_datasets=work.outputs,
+        image=action.image,
+        entry_point=action.entry_point,
+        inputs=work.inputs,
+        limits=action.limits.model_dump(mode="json"),
+        message_id=new_id(),
+        event_data={"action": action.name, "action_revision": action.revision, "retry_of": str(retry_of) if retry_of else None},
+    )
+    return process_id
+
+
+def _names(tenant: str, work: Work) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "entity_id": work.request.entity_id,
+        "data_version": work.output_data_version,
+        "datasets": work.outputs,
+    }
+
+
+def _taken(work: Work, owner: asyncpg.Record) -> NameTaken:
+    name = f"{work.request.entity_id}/{work.output_data_version}/{owner['dataset']}"
+    maker = f"process {owner['process_id']}" if owner["process_id"] else f"upload {owner['upload_id']}"
+    what = f"is sealed already, made by {maker} from other work" if owner["sealed"] else f"is being made by {maker}"
+    return NameTaken(
+        f"The dataset {name} {what}. Datasets never change: choose another `output_dataset` or `output_data_version`.",
+        owner_process_id=owner["process_id"],
+    )
+
+
+def _pointer(violation: SchemaViolation) -> str:
+    return "/parameters" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in violation.absolute_path)
+
+
+def _check_identifier(name: str, pointer: str) -> None:
+    try:
+        _identifier.validate_python(name)
+    except ValidationError as error:
+        raise Invalid(
+            f"{name!r} is not a valid dataset name.", errors=[{"pointer": pointer, "detail": error.errors()[0]["msg"]}]
+        ) from error

@@ -1,0 +1,118 @@
+"""`/v1/processes/callback`: what runs report. The token says which attempt; only the granted run is heard."""
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from fastapi import APIRouter
+
+from contracts.callback import Callback, Grant
+from contracts.errors import TokenError
+from contracts.states import AttemptState
+from contracts.tokens import Claims
+from control_plane import lifecycle
+from control_plane.api.auth import BearerToken, bearer
+from control_plane.api.problems import documented
+from control_plane.api.services import Injected, Services
+from control_plane.database import Connection, queries
+from control_plane.errors import AttemptEnded, Invalid, Refusal, RunSuperseded, Unauthenticated, Unavailable
+from control_plane.lifecycle import Current
+
+router = APIRouter(prefix="/v1/processes", tags=["runs"])
+log = structlog.get_logger()
+
+
+@router.post("/callback", operation_id="callback", responses=documented(Unauthenticated, Invalid, RunSuperseded, AttemptEnded, Unavailable))
+async def callback(body: Callback, services: Injected, credentials: BearerToken) -> Grant:
+    """A run reports. 409: another run has the attempt; 410: the attempt is over. Either way the run must stop without writing."""
+    audience: Any = "stratum:start" if body.type == "started" else "stratum:run"
+    try:
+        claims = services.keys.verify(bearer(credentials), audience, now=None)
+    except TokenError as error:
+        raise Unauthenticated(f"{str(error).capitalize()}.") from error
+    structlog.contextvars.bind_contextvars(process_id=str(claims.process_id), step=claims.step, attempt=claims.attempt)
+    try:
+        async with services.database.transaction() as connection:
+            current = await lifecycle.lock(connection, claims.process_id, claims.tenant)
+            _check_bound(current, claims, body)
+            assert current is not None  # noqa: S101 - checked just above
+            await _apply(connection, services, current, body)
+            # what the report changed is the answer
+            return _grant(services, await lifecycle.read(connection, claims.process_id), body.run_id)
+    except (RunSuperseded, AttemptEnded, Unauthenticated) as refusal:
+        await _audit(services, claims, body, refusal)
+        raise
+
+
+def _check_bound(current: Current | None, claims: Claims, body: Callback) -> None:
+    """Whether the token still speaks for the attempt; expiry is judged on database time."""
+    if current is None or not current.is_about(claims):
+        raise AttemptEnded("There is a later attempt; this one is over.")
+    if claims.exp <= current.now:
+        raise Unauthenticated(f"The token expired at {claims.exp.isoformat()}.")
+    if claims.run_id not in (None, body.run_id):
+        raise Unauthenticated("The token belongs to another run.")
+    if current.run_id not in (None, body.run_id):
+        raise RunSuperseded("Another run was granted this attempt; stop without writing.")
+    if current.attempt_state.is_final and not _already_reported(current, body):
+        raise AttemptEnded(f"The attempt is {current.attempt_state}; stop without writing.")
+
+
+def _already_reported(current: Current, body: Callback) -> bool:
+    """A repeated last report, whose answer was lost on the way."""
+    ending = {"finished": AttemptState.SUCCEEDED, "failed": AttemptState.FAILED}.get(body.type)
+    return current.attempt_state is ending and current.run_id == body.run_id
+
+
+async def _apply(connection: Connection, services: Services, current: Current, body: Callback) -> None:
+    timing = services.settings
+    if current.attempt_state.is_final:
+        return
+    if body.type == "started":
+        if current.attempt_state in (AttemptState.STARTED, AttemptState.SEALING):
+            return  # the same run asks again: its first answer was lost
+        if current.start_before is not None and current.start_before < current.now:
+            raise AttemptEnded("The run starts too late: its `start_before` is over.")
+        if not await lifecycle.started(connection, current, body.run_id, body.sequence, timing.lease_seconds):
+            raise AttemptEnded(f"The attempt is {current.attempt_state}; it cannot start.")
+    elif current.attempt_state is AttemptState.STARTED:
+        if body.type == "heartbeat":
+            progress = body.progress.model_dump(mode="json", exclude_none=True) if body.progress else None
+            lease = timing.lease_seconds
+            await queries.renew_lease(
+                connection, **current.key, run_id=body.run_id, sequence=body.sequence, progress=progress, lease_seconds=lease
+            )
+        elif body.type == "finished" and body.proposal is not None:
+            await lifecycle.sealing(connection, current, body.proposal.sha256, body.sequence, witness="callback")
+        elif body.type == "failed" and body.error is not None:
+            error = body.error
+            ending = lifecycle.Ending(AttemptState.FAILED, error.class_, error.message, error.retryable)
+            await lifecycle.ended(connection, current, ending, timing.retry_delay_seconds)
+    elif current.attempt_state is not AttemptState.SEALING:
+        raise Invalid("The run reports before it reported `started`.")
+
+
+def _grant(services: Services, current: Current, run_id: str) -> Grant:
+    expires_at = current.now + timedelta(seconds=services.settings.run_token_seconds)
+    return Grant(
+        run_token=services.keys.sign("stratum:run", current.ref, expires_at, run_id),
+        expires_at=expires_at,
+        heartbeat_seconds=services.settings.heartbeat_seconds,
+        storage_root=current.root.uri,
+        state=current.attempt_state.value,
+    )
+
+
+async def _audit(services: Services, claims: Claims, body: Callback, refusal: Refusal) -> None:
+    log.warning("callback refused", type=body.type, run_id=body.run_id, reason=refusal.detail)
+    async with services.database.connection() as connection:
+        await queries.refuse_callback(
+            connection,
+            tenant=claims.tenant,
+            process_id=claims.process_id,
+            step=claims.step,
+            attempt=claims.attempt,
+            run_id=body.run_id,
+            type=body.type,
+            reason=refusal.detail,
+        )

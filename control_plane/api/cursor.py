@@ -1,0 +1,22 @@
+"""Opaque page cursors."""
+
+import base64
+import binascii
+
+from control_plane.errors import Invalid
+
+
+def encode(position: str) -> str:
+    """The cursor that continues after `position`."""
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def decode(cursor: str) -> str:
+    """The position of a cursor; raises `Invalid` for what `encode` never made."""
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise Invalid(
+            "The cursor is not one of ours: take it unchanged from `next_cursor`, or leave it out.",
+            errors=[{"pointer": "/query/cursor", "detail": "not a cursor"}],
+        ) from error

@@ -1,0 +1,156 @@
+"""RFC 9457 problem documents: the one form of every error of the API."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from contracts.http import Problem
+from control_plane.errors import Invalid, NotFound, Refusal, StorageUnavailable, TooLarge, Unavailable
+
+log = structlog.get_logger()
+PROBLEM = "application/problem+json"
+
+
+def response(refusal: Refusal, instance: str | None) -> JSONResponse:
+    """The answer for a refusal."""
+    problem = Problem(
+        type=f"urn:stratum:problem:{refusal.type}",
+        title=refusal.title,
+        status=refusal.status,
+        detail=refusal.detail,
+        instance=instance,
+        errors=refusal.errors,
+        suggestions=refusal.suggestions or None,
+        owner_process_id=refusal.owner_process_id,
+    )
+    headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(problem.model_dump(mode="json", exclude_none=True), refusal.status, headers, media_type=PROBLEM)
+
+
+def documented(*refusals: type[Refusal]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route, for OpenAPI."""
+    by_status: dict[int, list[type[Refusal]]] = {}
+    for refusal in refusals:
+        by_status.setdefault(refusal.status, []).append(refusal)
+    return {
+        status: {
+            "description": "; ".join(kind.title for kind in kinds),
+            "content": {
+                PROBLEM: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {
+                        kind.type: {
+                            "value": {
+                                "type": f"urn:stratum:problem:{kind.type}",
+                                "title": kind.title,
+                                "status": kind.status,
+                                "detail": (kind.__doc__ or "").strip(),
+                            }
+                        }
+                        for kind in kinds
+                    },
+                }
+            },
+        }
+        for status, kinds in by_status.items()
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem document."""
+
+    async def refusal(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Refusal)  # noqa: S101 - registered for this class alone
+        return response(error, request.url.path)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
+        return response(_validation(error), request.url.path)
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
+        kind = Refusal("")
+        kind.status, kind.title, kind.detail = error.status_code, str(error.detail), f"{request.method} {request.url.path}: {error.detail}."
+        if error.status_code == 404:
+            kind = NotFound(f"There is no {request.url.path}; GET /openapi.json lists all paths.")
+        elif error.status_code == 405:
+            kind.type = "method-not-allowed"
+        answer = response(kind, request.url.path)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    async def storage(request: Request, error: Exception) -> JSONResponse:
+        log.warning("storage unavailable", error=str(error), path=request.url.path)
+        return response(Unavailable("The object store does not answer. Send the request again.", retry_after=5), request.url.path)
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.exception("unexpected error", path=request.url.path, exc_info=error)
+        kind = Refusal("This is a defect of Stratum; the log of the API has its cause under the response's trace id.")
+        kind.status, kind.type, kind.title = 500, "internal", "Something went wrong on our side"
+        return response(kind, request.url.path)
+
+    app.add_exception_handler(Refusal, refusal)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(StorageUnavailable, storage)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _validation(error: RequestValidationError) -> Refusal:
+    found = error.errors()
+    if any(problem["type"] == "json_invalid" for problem in found):
+        refusal = Refusal("The body is not valid JSON.")
+        refusal.type = "malformed"
+        return refusal
+    wrong = [{"pointer": _pointer(problem["loc"]), "detail": problem["msg"]} for problem in found]
+    return Invalid(f"{wrong[0]['pointer'] or 'The body'}: {wrong[0]['detail']}.", errors=wrong)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    place, *rest = location
+    parts = rest if place == "body" else [place, *rest]
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+class BodyLimit:
+    """ASGI middleware: refuses a body over `limit` bytes, declared or not, before it is in memory."""
+
+    def __init__(self, app: Any, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Read the whole body within the limit, then hand it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._limit:
+            await response(self._refusal(), scope["path"])(scope, receive, send)
+            return
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._limit:
+                await response(self._refusal(), scope["path"])(scope, receive, send)
+                return
+        whole: list[Any] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def replay() -> Any:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, replay, send)
+
+    def _refusal(self) -> TooLarge:
+        return TooLarge(f"The body may have at most {self._limit} bytes; data files are uploaded through presigned URLs, not in the body.")

@@ -1,0 +1,210 @@
+"""`/v1/processes`: requests, their history and their end."""
+
+import asyncio
+import hashlib
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from contracts.http import EventPage, LogChunk, Process, ProcessEvent, ProcessPage, ProcessRequest
+from contracts.identifiers import Identifier
+from contracts.layout import StorageRoot
+from contracts.states import ProcessState
+from control_plane import acceptance, lifecycle, logs, views
+from control_plane.api import cursor as cursors
+from control_plane.api.auth import Reader, Writer
+from control_plane.api.problems import documented
+from control_plane.api.services import Injected
+from control_plane.database import Connection, queries
+from control_plane.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, Unauthenticated, Unavailable
+
+router = APIRouter(prefix="/v1/processes", tags=["processes"])
+_COMMON = (Unauthenticated, Invalid, Unavailable)
+_LINKS = {
+    "links": {
+        "self": {"operationId": "get_process", "parameters": {"process_id": "$response.body#/id"}},
+        "events": {"operationId": "list_events", "parameters": {"process_id": "$response.body#/id"}},
+        "cancel": {"operationId": "cancel_process", "parameters": {"process_id": "$response.body#/id"}},
+    }
+}
+
+
+@router.post(
+    "",
+    operation_id="create_process",
+    status_code=202,
+    response_model=Process,
+    responses={
+        202: {"description": "Accepted.", "headers": {"Location": {"schema": {"type": "string"}}}, **_LINKS},
+        200: {"model": Process, "description": "The same work is done, or being done, by this process.", **_LINKS},
+        **documented(*_COMMON, Forbidden, NotFound, NameTaken),
+    },
+)
+async def create(
+    request: Request,
+    body: ProcessRequest,
+    services: Injected,
+    caller: Writer,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200, description="Makes a repeated POST safe.")] = None,
+    traceparent: Annotated[str | None, Header(max_length=100)] = None,
+) -> Response:
+    """Run an action on a data version. The same work again answers 200 with the process that already does it."""
+    body_sha256 = hashlib.sha256(await request.body()).hexdigest()
+    async with services.database.transaction() as connection:
+        if idempotency_key is not None:
+            earlier = await _earlier_answer(connection, caller.tenant, idempotency_key, body_sha256)
+            if earlier is not None:
+                return _accepted(earlier["status"], earlier["response"])
+        process_id, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, body, traceparent)
+        status = 202 if is_new else 200
+        document = (await _read(connection, caller.tenant, process_id)).model_dump(mode="json")
+        if idempotency_key is not None:
+            await queries.put_idempotency_key(
+                connection, tenant=caller.tenant, key=idempotency_key, body_sha256=body_sha256, status=status, response=document
+            )
+    return _accepted(status, document)
+
+
+@router.get("", operation_id="list_processes", responses=documented(*_COMMON))
+async def list_processes(
+    services: Injected,
+    caller: Reader,
+    state: ProcessState | None = None,
+    entity_id: Identifier | None = None,
+    action: Identifier | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: str | None = None,
+) -> ProcessPage:
+    """The tenant's processes, newest first."""
+    async with services.database.connection() as connection:
+        rows = [
+            row
+            async for row in queries.list_processes(
+                connection,
+                tenant=caller.tenant,
+                state=state.value if state else None,
+                entity_id=entity_id,
+                action=action,
+                before=_process_position(cursor),
+                limit=limit + 1,
+            )
+        ]
+    items = [views.process(row) for row in rows[:limit]]
+    return ProcessPage(items=items, next_cursor=cursors.encode(str(items[-1].id)) if len(rows) > limit else None)
+
+
+@router.get("/{process_id}", operation_id="get_process", responses=documented(*_COMMON, NotFound))
+async def get(process_id: UUID, services: Injected, caller: Reader) -> Process:
+    """One process: state, reason, place in the queue, attempts, metrics and what it made."""
+    async with services.database.connection() as connection:
+        return await _read(connection, caller.tenant, process_id)
+
+
+@router.get("/{process_id}/events", operation_id="list_events", responses=documented(*_COMMON, NotFound))
+async def events(process_id: UUID, services: Injected, caller: Reader) -> EventPage:
+    """The whole history, oldest first."""
+    async with services.database.connection() as connection:
+        rows = [row async for row in queries.list_events(connection, tenant=caller.tenant, process_id=process_id)]
+    if not rows:
+        raise _not_found(process_id)
+    return EventPage(items=[ProcessEvent.model_validate(dict(row)) for row in rows])
+
+
+@router.get("/{process_id}/logs", operation_id="read_logs", responses=documented(*_COMMON, NotFound))
+async def read_logs(
+    process_id: UUID, services: Injected, caller: Reader, offset: Annotated[int, Query(ge=0, description="Bytes.")] = 0
+) -> LogChunk:
+    """Driver output of all attempts, in order, from `offset` on."""
+    async with services.database.connection() as connection:
+        rows = [row async for row in queries.log_sources(connection, tenant=caller.tenant, process_id=process_id)]
+    if not rows:
+        raise _not_found(process_id)
+    sources = [
+        (row["bucket"], StorageRoot(row["bucket"], row["prefix"]).log_prefix(row["process_id"], row["step"], row["attempt"]))
+        for row in rows
+    ]
+    return await asyncio.to_thread(logs.read, services.storage, sources, offset, ended=rows[-1]["ended"])
+
+
+@router.post(
+    "/{process_id}/cancel",
+    operation_id="cancel_process",
+    response_model=Process,
+    status_code=202,
+    responses=documented(*_COMMON, Forbidden, NotFound, Conflict),
+)
+async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Process:
+    """Cancel. Safe to repeat; 409 once the process is sealing or has ended otherwise."""
+    async with services.database.transaction() as connection:
+        current = await lifecycle.lock(connection, process_id, caller.tenant)
+        if current is None:
+            raise _not_found(process_id)
+        stopping = (ProcessState.CANCELLING, ProcessState.CANCELLED)
+        if current.process_state not in stopping and not await lifecycle.cancel(connection, current):
+            raise Conflict(f"The process is {current.process_state}: it can no longer be cancelled.")
+        return await _read(connection, caller.tenant, process_id)
+
+
+@router.post(
+    "/{process_id}/retry",
+    operation_id="retry_process",
+    status_code=202,
+    response_model=Process,
+    responses={
+        202: {"description": "A new process for the same request.", **_LINKS},
+        **documented(*_COMMON, Forbidden, NotFound, Conflict),
+    },
+)
+async def retry(process_id: UUID, services: Injected, caller: Writer) -> Response:
+    """Send a failed or cancelled request again, as a new process with `retry_of`."""
+    async with services.database.transaction() as connection:
+        row = await queries.retry_source(connection, tenant=caller.tenant, id=process_id)
+        if row is None:
+            raise _not_found(process_id)
+        fields = dict(row)
+        state = ProcessState(fields.pop("state"))
+        if state not in (ProcessState.FAILED, ProcessState.CANCELLED):
+            hint = "its result is sealed" if state is ProcessState.SUCCEEDED else "cancel it first, or wait for its end"
+            raise Conflict(f"The process is {state}; only failed and cancelled ones can be sent again: {hint}.")
+        request = ProcessRequest.model_validate(fields)
+        new, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, request, None, retry_of=process_id)
+        document = (await _read(connection, caller.tenant, new)).model_dump(mode="json")
+    return _accepted(202 if is_new else 200, document)
+
+
+async def _earlier_answer(connection: Connection, tenant: str, key: str, body_sha256: str) -> Any:
+    if not await queries.lock_idempotency_key(connection, tenant=tenant, key=key):
+        raise Conflict("A request with this Idempotency-Key is being worked on right now; send it again in a moment.", retry_after=1)
+    earlier = await queries.find_idempotency_key(connection, tenant=tenant, key=key)
+    if earlier is not None and earlier["body_sha256"] != body_sha256:
+        raise Invalid(
+            "This Idempotency-Key was used with another body; choose a new key.",
+            errors=[{"pointer": "/header/idempotency-key", "detail": "used with another body"}],
+        )
+    return earlier
+
+
+def _accepted(status: int, document: dict[str, Any]) -> Response:
+    return JSONResponse(document, status, headers={"Location": f"/v1/processes/{document['id']}"})
+
+
+async def _read(connection: Connection, tenant: str, process_id: UUID) -> Process:
+    row = await queries.get_process(connection, tenant=tenant, id=process_id)
+    if row is None:
+        raise _not_found(process_id)
+    return views.process(row)
+
+
+def _not_found(process_id: UUID) -> NotFound:
+    return NotFound(f"There is no process {process_id}; GET /v1/processes lists yours.")
+
+
+def _process_position(cursor: str | None) -> UUID | None:
+    if cursor is None:
+        return None
+    try:
+        return UUID(cursors.decode(cursor))
+    except ValueError as error:
+        raise Invalid("The cursor is not one of ours: take it unchanged from `next_cursor`, or leave it out.") from error

@@ -1,0 +1,155 @@
+"""Uploads: presigned, create-only PUTs into a run folder of their own, then a seal that reads footers."""
+
+import asyncio
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from fastapi import APIRouter
+
+from contracts.http import Dataset, Upload, UploadFile, UploadRequest, UploadTarget
+from contracts.identifiers import Identifier, new_id
+from contracts.layout import DatasetPath, StorageRoot
+from contracts.manifest import Manifest
+from contracts.proposal import DatasetContent
+from control_plane import footers, seal
+from control_plane.api.auth import Writer
+from control_plane.api.datasets import read_dataset
+from control_plane.api.problems import documented
+from control_plane.api.services import Injected
+from control_plane.database import queries
+from control_plane.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NameTaken,
+    NotFound,
+    ObjectMissing,
+    ProposalRejected,
+    Unauthenticated,
+    Unavailable,
+)
+from control_plane.storage import ObjectInfo, Storage
+
+router = APIRouter(prefix="/v1/entities/{entity_id}/versions/{data_version}/datasets/{dataset}/uploads", tags=["uploads"])
+_COMMON = (Unauthenticated, Invalid, Unavailable, Forbidden)
+
+
+@router.post("", operation_id="create_upload", status_code=201, responses=documented(*_COMMON, NameTaken))
+async def create(
+    entity_id: Identifier, data_version: Identifier, dataset: Identifier, body: UploadRequest, services: Injected, caller: Writer
+) -> Upload:
+    """Begin an upload of Parquet files: one presigned URL a file. The dataset's name is held until the upload is sealed or expires."""
+    names = [file.name for file in body.files]
+    if len(set(names)) != len(names):
+        raise Invalid("A file name is there twice.", errors=[{"pointer": "/files", "detail": "names must differ"}])
+    upload_id = new_id()
+    seconds = services.settings.upload_seconds
+    where = {"tenant": caller.tenant, "entity_id": entity_id, "data_version": data_version}
+    async with services.database.transaction() as connection:
+        tenant = await queries.tenant_storage(connection, tenant=caller.tenant)
+        expires_at = tenant["now"] + timedelta(seconds=seconds)
+        try:
+            async with connection.transaction():
+                files = [file.model_dump(mode="json") for file in body.files]
+                await queries.open_upload(connection, id=upload_id, **where, dataset=dataset, files=files, expires_at=expires_at)
+                sealed = await queries.is_sealed(connection, **where, datasets=[dataset])
+        except asyncpg.UniqueViolationError as error:
+            owner = await queries.owner_of(connection, **where, datasets=[dataset])
+            raise _taken(entity_id, data_version, dataset, owner) from error
+        if sealed:
+            owner = await queries.owner_of(connection, **where, datasets=[dataset])
+            raise _taken(entity_id, data_version, dataset, owner)
+    path = StorageRoot(tenant["bucket"], tenant["prefix"]).dataset(entity_id, data_version, dataset)
+    return Upload(upload_id=upload_id, expires_at=expires_at, files=_targets(services.storage, path, upload_id, names, seconds))
+
+
+@router.post("/{upload_id}/seal", operation_id="seal_upload", responses=documented(*_COMMON, NotFound, NameTaken))
+async def seal_upload(
+    entity_id: Identifier, data_version: Identifier, dataset: Identifier, upload_id: UUID, services: Injected, caller: Writer
+) -> Dataset:
+    """Check the uploaded files against what was announced, and seal the dataset. Safe to repeat."""
+    async with services.database.transaction() as connection:
+        row = await queries.lock_upload(
+            connection, tenant=caller.tenant, id=upload_id, entity_id=entity_id, data_version=data_version, dataset=dataset
+        )
+        if row is None:
+            raise NotFound(f"There is no upload {upload_id} for {entity_id}/{data_version}/{dataset}.")
+        if row["state"] == "expired" or (row["state"] == "open" and row["expires_at"] < row["now"]):
+            raise Conflict("The upload has expired; begin a new one.")
+        if row["state"] == "open":
+            path = StorageRoot(row["bucket"], row["prefix"]).dataset(entity_id, data_version, dataset)
+            announced = [UploadFile.model_validate(file) for file in row["files"]]
+            content = await asyncio.to_thread(_checked, services.storage, path, upload_id, announced)
+            manifest = _manifest(caller.tenant, path, upload_id, content, row["now"])
+            try:
+                sealed, digest = await asyncio.to_thread(seal.put_manifest, services.storage, path, manifest)
+            except ProposalRejected as error:
+                raise NameTaken(f"The dataset exists already: {error}.") from error
+            await queries.register_dataset(connection, **seal.registration(path, sealed, digest, upload_id))
+            await queries.close_upload(connection, id=upload_id, state="sealed")
+    return await read_dataset(services, caller.tenant, entity_id, data_version, dataset)
+
+
+def _targets(storage: Storage, path: DatasetPath, upload_id: UUID, names: list[str], seconds: int) -> list[UploadTarget]:
+    targets = []
+    for name in names:
+        url, headers = storage.presigned_put(path.root.bucket, path.run_prefix(str(upload_id)) + name, seconds)
+        targets.append(UploadTarget(name=name, url=url, headers=headers))
+    return targets
+
+
+def _checked(storage: Storage, path: DatasetPath, upload_id: UUID, announced: list[UploadFile]) -> DatasetContent:
+    prefix = path.run_prefix(str(upload_id))
+    lies = {item.key.removeprefix(prefix): item for item in storage.list(path.root.bucket, prefix)}
+    missing = [file.name for file in announced if file.name not in lies]
+    if missing:
+        raise Invalid(f"Not uploaded yet: {', '.join(missing[:5])}. PUT every file to its URL, then seal.")
+    for file in announced:
+        item = lies[file.name]
+        if item.size != file.bytes:
+            raise Invalid(f"{file.name} has {item.size} bytes, {file.bytes} were announced. Begin a new upload with the file as it is.")
+        _check_hash(storage, path, item, file)
+    objects = [lies[file.name] for file in announced]
+    return footers.content(objects, lambda key, size: storage.tail(path.root.bucket, key, size))
+
+
+def _check_hash(storage: Storage, path: DatasetPath, item: ObjectInfo, file: UploadFile) -> None:
+    digest = hashlib.sha256()
+    try:
+        for chunk in storage.chunks(path.root.bucket, item.key):
+            digest.update(chunk)
+    except ObjectMissing as error:
+        raise Invalid(f"{file.name} vanished while it was read.") from error
+    if digest.hexdigest() != file.sha256:
+        raise Invalid(f"{file.name} is not the file that was announced: its sha256 is {digest.hexdigest()}. Begin a new upload.")
+
+
+def _manifest(tenant: str, path: DatasetPath, upload_id: UUID, content: DatasetContent, now: datetime) -> Manifest:
+    run_id = str(upload_id)
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("process_id", "step", "attempt", "action", "action_revision", "image", "code_version", "spark_version")
+    )
+    return Manifest(
+        **{name: getattr(content, name) for name in DatasetContent.model_fields},
+        **nothing,
+        tenant=tenant,
+        entity_id=path.entity_id,
+        data_version=path.data_version,
+        dataset=path.dataset,
+        run_id=run_id,
+        location=path.uri(path.run_prefix(run_id)),
+        parameters={},
+        inputs=(),
+        created_at=now,
+    )
+
+
+def _taken(entity_id: str, data_version: str, dataset: str, owner: Any) -> NameTaken:
+    state = "is sealed" if owner is not None and owner["sealed"] else "is being made"
+    return NameTaken(
+        f"The dataset {entity_id}/{data_version}/{dataset} {state} already. Datasets never change: choose another dataset or data version.",
+        owner_process_id=owner["process_id"] if owner is not None else None,
+    )

@@ -1,0 +1,170 @@
+"""The edge to Kafka: plain producer and consumer, their blocking calls in threads."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from contracts.topics import Topics
+from control_plane.errors import ControlPlaneError
+from control_plane.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+# librdkafka prints connection troubles to stderr; what matters of them comes back from the calls themselves
+_QUIET: dict[str, Any] = {"log_level": 2}
+
+
+class BrokerUnavailable(ControlPlaneError):
+    """Kafka does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish. `tag` comes back when it is delivered."""
+
+    tag: int
+    topic: str
+    key: str
+    value: bytes
+    headers: dict[str, str]
+
+
+class Publisher:
+    """Publishes batches: `acks=all`, idempotent, each delivery bounded in time."""
+
+    def __init__(self, settings: KafkaSettings, client_id: str, delivery_seconds: float = 10) -> None:
+        self._config: dict[str, Any] = {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "client.id": client_id,
+            "acks": "all",
+            "enable.idempotence": True,
+            "delivery.timeout.ms": int(delivery_seconds * 1000),
+            "request.timeout.ms": int(delivery_seconds * 500),
+            "linger.ms": 2,
+            "message.max.bytes": 4_000_000,
+            **_QUIET,
+        }
+        self._seconds = delivery_seconds
+        self._producer: Producer | None = None
+
+    async def publish(self, batch: list[Outgoing]) -> list[int]:
+        """Publish a batch and return the tags of those that were delivered; the others may be sent again."""
+        return await asyncio.to_thread(self._publish, batch)
+
+    def _publish(self, batch: list[Outgoing]) -> list[int]:
+        producer = self._producer or Producer(self._config)
+        self._producer = producer
+        delivered: list[int] = []
+
+        def report(tag: int) -> Any:
+            def on_delivery(error: KafkaError | None, _: Message) -> None:
+                if error is None:
+                    delivered.append(tag)
+                else:
+                    log.warning("not delivered", error=error.str())
+
+            return on_delivery
+
+        try:
+            for message in batch:
+                headers: list[tuple[str, str | bytes | None]] = list(message.headers.items())
+                producer.produce(message.topic, value=message.value, key=message.key, headers=headers, on_delivery=report(message.tag))
+                producer.poll(0)
+            left = producer.flush(self._seconds + 5)
+        except (KafkaException, BufferError) as error:
+            # a fatal error of an idempotent producer is cured by a new producer alone
+            self._producer = None
+            log.warning("the producer failed and is made anew", error=str(error))
+            return delivered
+        if left:
+            self._producer = None
+        return delivered
+
+
+class Subscriber:
+    """Reads one topic in a group; offsets are committed by the reader, after the effect."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, group: str) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": settings.kafka_bootstrap,
+                "group.id": f"{settings.topic_prefix}.{group}",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "session.timeout.ms": 10_000,
+                "partition.assignment.strategy": "cooperative-sticky",
+                **_QUIET,
+            }
+        )
+        self._consumer.subscribe([topic])
+
+    async def batch(self, most: int, seconds: float) -> list[Message]:
+        """The next messages, at most `most`, waiting at most `seconds` for the first."""
+        messages = await asyncio.to_thread(self._consumer.consume, most, seconds)
+        good = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                good.append(message)
+            else:
+                log.warning("consumer", error=error.str())
+        return good
+
+    async def keep_alive(self, seconds: float) -> None:
+        """Wait without losing the partitions: they are paused, and the group's leader still hears of us."""
+        assigned = self._consumer.assignment()
+        self._consumer.pause(assigned)
+        try:
+            await asyncio.to_thread(self._consumer.poll, seconds)
+        finally:
+            still = self._consumer.assignment()
+            self._consumer.resume([partition for partition in assigned if partition in still])
+
+    async def commit(self, messages: list[Message]) -> None:
+        """Commit the offsets behind these messages."""
+        behind: dict[tuple[str, int], int] = {}
+        for message in messages:
+            place = (message.topic() or "", message.partition() or 0)
+            behind[place] = max(behind.get(place, 0), (message.offset() or 0) + 1)
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in behind.items()]
+        try:
+            await asyncio.to_thread(self._consumer.commit, offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            # they are read again, and change nothing the second time
+            log.warning("offsets not committed", error=str(error))
+
+    async def close(self) -> None:
+        """Leave the group."""
+        await asyncio.to_thread(self._consumer.close)
+
+
+def create_topics(settings: KafkaSettings, topics: Topics) -> list[str]:
+    """Create the topics that are missing; returns their names. Raises `BrokerUnavailable`."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, **_QUIET})
+    try:
+        existing = admin.list_topics(timeout=10).topics
+        missing = [
+            NewTopic(
+                name,
+                num_partitions=1 if name.endswith(".dlq") else settings.topic_partitions,
+                replication_factor=settings.topic_replication,
+                # nothing that waits may ever be removed by age while its process is open
+                config={"retention.ms": str(14 * 86_400_000), "max.message.bytes": "4000000"},
+            )
+            for name in topics.all
+            if name not in existing
+        ]
+        for name, future in (admin.create_topics(missing) if missing else {}).items():
+            try:
+                future.result(timeout=15)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise BrokerUnavailable(f"topic {name} cannot be created: {error}") from error
+    except KafkaException as error:
+        raise BrokerUnavailable(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}") from error
+    return [topic.topic for topic in missing]

@@ -1,0 +1,112 @@
+"""Errors of the control plane. Those under `Refusal` become RFC 9457 problem responses."""
+
+from typing import Any
+from uuid import UUID
+
+
+class ControlPlaneError(Exception):
+    """Something went wrong in the control plane."""
+
+
+class UnknownSchema(ControlPlaneError):
+    """The database has a schema that this version does not know."""
+
+
+class StorageUnavailable(ControlPlaneError):
+    """The object store does not answer, or answers with an error that may pass."""
+
+
+class ObjectMissing(ControlPlaneError):
+    """There is no object under this key."""
+
+
+class AlreadyExists(ControlPlaneError):
+    """A create-only PUT found something under its key."""
+
+
+class ProposalRejected(ControlPlaneError):
+    """What a run says it made is not what lies there, or not what it was granted."""
+
+
+class Refusal(ControlPlaneError):
+    """A request that is answered with a problem document. `detail` says what happened and what to do."""
+
+    status = 400
+    type = "bad-request"
+    title = "The request cannot be carried out"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: list[dict[str, Any]] | None = None,
+        suggestions: list[str] | None = None,
+        owner_process_id: UUID | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+        self.suggestions = suggestions
+        self.owner_process_id = owner_process_id
+        self.retry_after = retry_after
+
+
+class Unauthenticated(Refusal):
+    """No credential, or one that is unknown, expired or revoked."""
+
+    status, type, title = 401, "unauthenticated", "A valid credential is needed"
+
+
+class Forbidden(Refusal):
+    """The credential's role does not allow this."""
+
+    status, type, title = 403, "forbidden", "The role does not allow this"
+
+
+class NotFound(Refusal):
+    """Nothing of this tenant has this name."""
+
+    status, type, title = 404, "not-found", "Not found"
+
+
+class Conflict(Refusal):
+    """The state of things does not allow this now."""
+
+    status, type, title = 409, "conflict", "Conflict with the present state"
+
+
+class NameTaken(Conflict):
+    """Another process or upload has, or had, the dataset name."""
+
+    type, title = "name-taken", "The dataset name is taken"
+
+
+class RunSuperseded(Conflict):
+    """Another run was granted the attempt."""
+
+    type, title = "run-superseded", "Another run has this attempt"
+
+
+class AttemptEnded(Refusal):
+    """The attempt is over; the run must stop."""
+
+    status, type, title = 410, "attempt-ended", "The attempt is over"
+
+
+class TooLarge(Refusal):
+    """The body is over the limit."""
+
+    status, type, title = 413, "too-large", "The body is too large"
+
+
+class Invalid(Refusal):
+    """The request is understood and wrong; `errors` points to each wrong field."""
+
+    status, type, title = 422, "invalid", "The request is not valid"
+
+
+class Unavailable(Refusal):
+    """A dependency is down; the same request may be sent again."""
+
+    status, type, title = 503, "unavailable", "A dependency is unavailable"

@@ -1,0 +1,37 @@
+"""Prometheus metrics. Gauges of the database are read when they are asked for."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from contracts.states import ProcessState
+from control_plane.database import Connection, queries
+
+REQUESTS = Histogram(
+    "stratum_http_request_seconds",
+    "Time to answer a request.",
+    ["method", "route", "status"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+PROCESSES = Gauge("stratum_processes", "Processes by tenant and state.", ["tenant", "state"])
+OUTBOX = Gauge("stratum_outbox_messages", "Released messages not yet known to be delivered.")
+OUTBOX_AGE = Gauge("stratum_outbox_oldest_seconds", "Age of the oldest of them.")
+RELEASED = Counter("stratum_released_total", "Processes released by admission.")
+PUBLISHED = Counter("stratum_published_total", "Messages delivered to Kafka.", ["kind"])
+PUBLISH_ERRORS = Counter("stratum_publish_errors_total", "Messages that Kafka did not take in time.")
+EVENTS = Counter("stratum_launcher_events_total", "Events read from the launcher.", ["type"])
+SEALS = Counter("stratum_seals_total", "Seals by outcome.", ["outcome"])
+SWEPT = Counter("stratum_swept_objects_total", "Objects of unsealed runs and uploads that were removed.")
+
+
+async def refresh(connection: Connection) -> None:
+    """Read the gauges from the database."""
+    PROCESSES.clear()
+    tenants: set[str] = set()
+    async for row in queries.count_by_state(connection):
+        if row["tenant"] not in tenants:
+            tenants.add(row["tenant"])
+            for state in ProcessState:
+                PROCESSES.labels(row["tenant"], state.value).set(0)
+        PROCESSES.labels(row["tenant"], row["state"]).set(row["processes"])
+    lag = await queries.outbox_lag(connection)
+    OUTBOX.set(lag["waiting"])
+    OUTBOX_AGE.set(lag["seconds"])

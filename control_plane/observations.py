@@ -1,0 +1,108 @@
+"""What the launcher saw, and what follows from it. Each message is one transaction, and safe to read twice."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from contracts.command import AttemptRef
+from contracts.event import CommandRefused, JobEnded, JobPending, JobSubmitted, LauncherEvent, Relist
+from contracts.states import AttemptState, ProcessState
+from control_plane import lifecycle
+from control_plane.database import Connection, Database, queries
+from control_plane.lifecycle import Current, Ending
+from control_plane.settings import TimingSettings
+
+log = structlog.get_logger()
+
+ProposalLookup = Callable[[Current], Awaitable[bool]]
+"""Whether the granted run left a proposal; asks the object store."""
+
+# outcome of a job -> error class, retryable
+_OUTCOMES: dict[str, tuple[str, bool]] = {
+    "completed": ("NO_REPORT", True),
+    "failed": ("DRIVER_FAILED", True),
+    "killed": ("DRIVER_KILLED", True),
+    "vanished": ("DRIVER_VANISHED", True),
+    "out_of_memory": ("OUT_OF_MEMORY", True),
+    "time_limit": ("TIME_LIMIT", False),
+    "absent": ("JOB_ABSENT", True),
+}
+
+
+async def apply(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, event: LauncherEvent) -> None:
+    """Take one event into account."""
+    if isinstance(event, Relist):
+        await _relist(database, timing, event)
+        return
+    async with database.transaction() as connection:
+        current = await lifecycle.lock(connection, event.process_id, event.tenant)
+        if current is None:
+            log.warning("event of an unknown process", process_id=str(event.process_id))
+        elif isinstance(event, JobEnded):
+            await _ended(connection, timing, has_proposal, current, event)
+        elif not current.is_about(event):
+            log.info("event of an earlier attempt", process_id=str(event.process_id), attempt=event.attempt, type=event.type)
+        elif isinstance(event, JobSubmitted):
+            profile = event.resource_profile.model_dump(mode="json", exclude_none=True)
+            await lifecycle.submitted(connection, current, event.job_name, event.cluster, profile, timing.lease_seconds)
+        elif isinstance(event, JobPending):
+            await lifecycle.pending(connection, current, event.cause)
+        elif isinstance(event, CommandRefused):
+            ending = Ending(AttemptState.FAILED, event.error_class, event.message, retryable=False)
+            await lifecycle.ended(connection, current, ending, timing.retry_delay_seconds)
+
+
+async def _ended(connection: Connection, timing: TimingSettings, has_proposal: ProposalLookup, current: Current, event: JobEnded) -> None:
+    if not current.is_about(event):
+        return
+    if current.process_state is ProcessState.CANCELLING:
+        await lifecycle.job_gone(connection, current)
+    elif current.attempt_state is AttemptState.STARTED and await has_proposal(current):
+        # the run finished and its last callback was lost
+        await lifecycle.sealing(connection, current, None, current.last_sequence, witness="proposal")
+    elif not current.attempt_state.is_final:
+        error_class, retryable = _OUTCOMES[event.outcome]
+        state = AttemptState.LOST if event.outcome in ("vanished", "absent", "killed") else AttemptState.FAILED
+        message = event.message or f"the job ended ({event.outcome})"
+        await lifecycle.ended(connection, current, Ending(state, error_class, message, retryable), timing.retry_delay_seconds)
+
+
+async def _relist(database: Database, timing: TimingSettings, relist: Relist) -> None:
+    """Lost needs both: the lease is over, and a complete list that was begun after that does not have the job."""
+    live = {_key(ref) for ref in relist.live}
+    async with database.connection() as connection:
+        await queries.observe(connection, cluster=relist.cluster, began_at=relist.began_at)
+        rows = [row async for row in queries.attempts_of_cluster(connection, cluster=relist.cluster, began_at=relist.began_at)]
+    for row in rows:
+        key = (row["process_id"], row["step"], row["attempt"])
+        async with database.transaction() as connection:
+            current = await lifecycle.lock(connection, row["process_id"])
+            if current is None or (current.id, current.step, current.attempt) != key:
+                continue
+            if key not in live:
+                await _absent(connection, timing, current, row["state"])
+            elif current.attempt_state is AttemptState.STARTED:
+                await _silent(connection, timing, current, relist)
+
+
+async def _absent(connection: Connection, timing: TimingSettings, current: Current, seen_state: str) -> None:
+    if current.process_state is ProcessState.CANCELLING:
+        await lifecycle.job_gone(connection, current)
+    elif current.attempt_state.value == seen_state:
+        reason = "its job is gone and nothing was heard of it"
+        await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "JOB_LOST", reason, True), timing.retry_delay_seconds)
+
+
+async def _silent(connection: Connection, timing: TimingSettings, current: Current, relist: Relist) -> None:
+    """A live job whose run reports nothing: noticed by one relist, ended by a later one if it is silent still."""
+    if current.silent_since is None:
+        await queries.note_silence(connection, **current.key)
+    elif current.silent_since + timedelta(seconds=timing.lease_seconds) < relist.began_at:
+        await lifecycle.kill_job(connection, current)
+        reason = "its job runs, but has stalled: it sends no heartbeats"
+        await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "STALLED", reason, True), timing.retry_delay_seconds)
+
+
+def _key(ref: AttemptRef) -> tuple[object, int, int]:
+    return (ref.process_id, ref.step, ref.attempt)

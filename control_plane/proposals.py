@@ -1,0 +1,107 @@
+"""A run's proposal against what was granted and what lies there; from it, the manifests."""
+
+import hashlib
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from contracts.command import DatasetName, InputDataset
+from contracts.layout import PROPOSAL_NAME, DatasetPath
+from contracts.manifest import Manifest, schema_fingerprint
+from contracts.proposal import DatasetContent, Proposal, ProposedDataset
+from control_plane.errors import ObjectMissing, ProposalRejected
+from control_plane.lifecycle import Current
+from control_plane.storage import ObjectInfo, Storage
+
+_MARKERS = ("_SUCCESS", PROPOSAL_NAME)
+
+
+def exists(storage: Storage, current: Current) -> bool:
+    """Whether the granted run left a proposal."""
+    if current.run_id is None:
+        return False
+    path = current.outputs[0]
+    key = path.proposal_key(current.run_id)
+    return any(item.key == key for item in storage.list(path.root.bucket, key))
+
+
+def checked(storage: Storage, current: Current) -> list[tuple[DatasetPath, ProposedDataset, Proposal]]:
+    """The proposed datasets of the granted run, each compared with the listing of its folder.
+
+    Raises:
+        ProposalRejected: something was not granted, is missing, is too many, or has another size or etag.
+    """
+    run_id = current.run_id
+    if run_id is None:
+        raise ProposalRejected("no run was granted the attempt")
+    proposal = _read(storage, current, run_id)
+    if (proposal.made_by, proposal.run_id, proposal.entity_id) != (current.ref, run_id, current.entity_id):
+        raise ProposalRejected("the proposal was made by another run than the one that was granted the attempt")
+    by_name = {path.dataset: path for path in current.outputs}
+    names = [dataset.output for dataset in proposal.datasets]
+    expected = [DatasetName(data_version=current.output_data_version, dataset=name) for name in by_name]
+    if sorted(names, key=str) != sorted(expected[: len(names)], key=str):
+        raise ProposalRejected(f"the run proposes {[n.dataset for n in names]}, it was granted {list(by_name)}")
+    result = []
+    for dataset in proposal.datasets:
+        path = by_name[dataset.output.dataset]
+        compare(dataset, storage.list(path.root.bucket, path.run_prefix(run_id)), path.run_prefix(run_id))
+        result.append((path, dataset, proposal))
+    return result
+
+
+def compare(dataset: ProposedDataset, listing: list[ObjectInfo], prefix: str) -> None:
+    """Raise `ProposalRejected` unless the proposed files are exactly those that lie there."""
+    lies = {item.key: item for item in listing if item.key.removeprefix(prefix) not in _MARKERS}
+    said = {file.key: file for file in dataset.files}
+    if len(said) != len(dataset.files):
+        raise ProposalRejected("the proposal names a file twice")
+    if said.keys() != lies.keys():
+        missing, extra = sorted(said.keys() - lies.keys()), sorted(lies.keys() - said.keys())
+        raise ProposalRejected(f"the folder is not what the proposal says: missing {missing[:3]}, not named {extra[:3]}")
+    for key, file in said.items():
+        if (file.size, file.etag) != (lies[key].size, lies[key].etag):
+            raise ProposalRejected(f"{key} was changed after it was proposed")
+    if sum(file.rows for file in dataset.files) != dataset.rows or sum(file.size for file in dataset.files) != dataset.bytes:
+        raise ProposalRejected("the sums of rows and bytes are not those of the files")
+    if schema_fingerprint(dataset.columns) != dataset.schema_fingerprint:
+        raise ProposalRejected("the schema fingerprint is not that of the columns")
+
+
+def manifest(current: Current, path: DatasetPath, dataset: ProposedDataset, proposal: Proposal, now: datetime) -> Manifest:
+    """The manifest of a checked dataset."""
+    run_id = proposal.run_id
+    return Manifest(
+        **{name: getattr(dataset, name) for name in DatasetContent.model_fields},
+        tenant=current.tenant,
+        entity_id=current.entity_id,
+        data_version=path.data_version,
+        dataset=path.dataset,
+        process_id=current.id,
+        step=current.step,
+        attempt=current.attempt,
+        run_id=run_id,
+        location=path.uri(path.run_prefix(run_id)),
+        action=current.action,
+        action_revision=current.action_revision,
+        parameters=current.parameters,
+        inputs=tuple(InputDataset.model_validate(item) for item in current.inputs),
+        image=current.image,
+        code_version=proposal.code_version,
+        spark_version=proposal.spark_version,
+        created_at=now,
+    )
+
+
+def _read(storage: Storage, current: Current, run_id: str) -> Proposal:
+    path = current.outputs[0]
+    try:
+        body = storage.get(path.root.bucket, path.proposal_key(run_id))
+    except ObjectMissing as error:
+        raise ProposalRejected(f"there is no proposal at {path.proposal_key(run_id)}") from error
+    if current.proposal_sha256 not in (None, f"sha256:{hashlib.sha256(body).hexdigest()}"):
+        raise ProposalRejected("the proposal is not the one that the run reported")
+    try:
+        return Proposal.model_validate_json(body)
+    except ValidationError as error:
+        raise ProposalRejected(f"the proposal is not readable: {error.errors()[0]['msg']}") from error

@@ -1,0 +1,228 @@
+"""The `reconcile` role: events -> state, deadlines, sealing, sweeping. Any number may run; none needs another."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from confluent_kafka import Message
+from pydantic import ValidationError
+
+from contracts.event import launcher_event
+from contracts.layout import DatasetPath, StorageRoot
+from contracts.manifest import Manifest
+from contracts.states import AttemptState
+from control_plane import lifecycle, metrics, observations, proposals, seal
+from control_plane.broker import Outgoing, Publisher, Subscriber
+from control_plane.database import Database, queries
+from control_plane.errors import ObjectMissing, ProposalRejected, StorageUnavailable, Unavailable
+from control_plane.lifecycle import Current, Ending
+from control_plane.settings import ReconcileSettings
+from control_plane.storage import Storage
+
+log = structlog.get_logger()
+_SEAL_LEASE_SECONDS = 30
+_DEADLINE_GRACE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """The parts of the role."""
+
+    settings: ReconcileSettings
+    database: Database
+    storage: Storage
+
+    async def has_proposal(self, current: Current) -> bool:
+        """Whether the granted run of `current` left a proposal."""
+        return await asyncio.to_thread(proposals.exists, self.storage, current)
+
+
+async def run(settings: ReconcileSettings, stop: asyncio.Event) -> None:
+    """Reconcile until `stop`."""
+    reconciler = Reconciler(settings, Database(settings), Storage(settings))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_events(reconciler, stop))
+            tasks.create_task(_repeat(stop, settings.poll_seconds, lambda: seal_next(reconciler), "seal"))
+            tasks.create_task(_repeat(stop, 1.0, lambda: enforce_deadlines(reconciler), "deadlines"))
+            tasks.create_task(_repeat(stop, settings.sweep_seconds, lambda: sweep(reconciler), "sweep"))
+    finally:
+        await reconciler.database.close()
+
+
+async def _repeat(stop: asyncio.Event, seconds: float, work: Callable[[], Awaitable[bool]], name: str) -> None:
+    """Do the work again and again: at once while it says there is more, else after `seconds`; what is unavailable is waited for."""
+    while not stop.is_set():
+        pause = seconds
+        try:
+            if await work():
+                pause = 0
+        except (Unavailable, StorageUnavailable) as error:
+            log.warning("waiting", work=name, error=str(error))
+            pause = max(seconds, 1)
+        await _pause(stop, pause)
+
+
+async def _events(reconciler: Reconciler, stop: asyncio.Event) -> None:
+    settings = reconciler.settings
+    subscriber = Subscriber(settings, settings.topics.events, "reconcile")
+    dead_letters = Publisher(settings, "stratum-reconcile")
+    try:
+        while not stop.is_set():
+            messages = await subscriber.batch(100, 0.2)
+            for message in messages:
+                await _handle(reconciler, subscriber, dead_letters, message, stop)
+                if stop.is_set():
+                    return
+            if messages:
+                await subscriber.commit(messages)
+    finally:
+        await subscriber.close()
+
+
+async def _handle(reconciler: Reconciler, subscriber: Subscriber, dead_letters: Publisher, message: Message, stop: asyncio.Event) -> None:
+    try:
+        event = launcher_event.validate_json(message.value() or b"")
+    except ValidationError as error:
+        await _bury(reconciler, subscriber, dead_letters, message, str(error.errors()[0]["msg"]), stop)
+        return
+    metrics.EVENTS.labels(event.type).inc()
+    while not stop.is_set():
+        try:
+            await observations.apply(reconciler.database, reconciler.settings, reconciler.has_proposal, event)
+        except (Unavailable, StorageUnavailable) as error:
+            log.warning("waiting", work="events", error=str(error))
+            await subscriber.keep_alive(1)
+        else:
+            return
+
+
+async def _bury(
+    reconciler: Reconciler, subscriber: Subscriber, dead_letters: Publisher, message: Message, reason: str, stop: asyncio.Event
+) -> None:
+    """Put an unreadable message where a person can look at it, with the reason."""
+    log.error("unreadable event", topic=message.topic(), partition=message.partition(), offset=message.offset(), reason=reason)
+    topics = reconciler.settings.topics
+    key = (message.key() or b"").decode(errors="replace")
+    headers = {
+        "stratum-reason": reason,
+        "stratum-topic": str(message.topic()),
+        "stratum-partition": str(message.partition()),
+        "stratum-offset": str(message.offset()),
+    }
+    letter = Outgoing(0, topics.dlq(topics.events), key, message.value() or b"", headers)
+    while not stop.is_set() and not await dead_letters.publish([letter]):
+        await subscriber.keep_alive(1)
+
+
+async def enforce_deadlines(reconciler: Reconciler) -> bool:
+    """End attempts that are past a deadline."""
+    async with reconciler.database.connection() as connection:
+        rows = [row async for row in queries.overdue_attempts(connection, grace_seconds=_DEADLINE_GRACE_SECONDS)]
+    for row in rows:
+        async with reconciler.database.transaction() as connection:
+            current = await lifecycle.lock(connection, row["process_id"])
+            if current is None or (current.step, current.attempt, current.attempt_state) != (row["step"], row["attempt"], row["state"]):
+                continue
+            if current.attempt_state is AttemptState.STARTED:
+                limit = current.limits["time_limit_seconds"]
+                ending = Ending(AttemptState.FAILED, "TIME_LIMIT", f"the run took longer than its time limit of {limit} s", False)
+            else:
+                ending = Ending(AttemptState.FAILED, "START_DEADLINE", "the run did not start before its deadline", False)
+            await lifecycle.kill_job(connection, current)
+            await lifecycle.ended(connection, current, ending, reconciler.settings.retry_delay_seconds)
+    return False
+
+
+async def seal_next(reconciler: Reconciler) -> bool:
+    """Seal one attempt whose files are complete. Returns whether there was one."""
+    async with reconciler.database.connection() as connection:
+        taken = await queries.take_seal(connection, seconds=_SEAL_LEASE_SECONDS)
+    if taken is None:
+        return False
+    current = await _read(reconciler, taken["process_id"])
+    if current is None or current.attempt_state is not AttemptState.SEALING:
+        return True
+    structlog.contextvars.bind_contextvars(process_id=str(current.id), attempt=current.attempt)
+    try:
+        measured, datasets = await asyncio.to_thread(_seal, reconciler.storage, current)
+    except ProposalRejected as error:
+        metrics.SEALS.labels("rejected").inc()
+        ending = Ending(AttemptState.FAILED, "PROPOSAL_REJECTED", f"the result was refused: {error}", False)
+        async with reconciler.database.transaction() as connection:
+            await lifecycle.lock(connection, current.id)
+            await lifecycle.ended(connection, current, ending, reconciler.settings.retry_delay_seconds)
+        return True
+    async with reconciler.database.transaction() as connection:
+        await lifecycle.lock(connection, current.id)
+        await lifecycle.succeeded(connection, current, measured, datasets)
+    metrics.SEALS.labels("sealed").inc()
+    log.info("sealed", location=datasets[0]["location"])
+    return True
+
+
+async def _read(reconciler: Reconciler, process_id: UUID) -> Current | None:
+    async with reconciler.database.transaction() as connection:
+        return await lifecycle.lock(connection, process_id)
+
+
+def _seal(storage: Storage, current: Current) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """Check the proposal and put the manifests, the main dataset's last: it is what callers wait for."""
+    checked = proposals.checked(storage, current)
+    rows = []
+    for path, dataset, proposal in reversed(checked):
+        manifest = proposals.manifest(current, path, dataset, proposal, current.now)
+        sealed, digest = seal.put_manifest(storage, path, manifest)
+        rows.append(seal.registration(path, sealed, digest))
+    return checked[0][2].metrics.model_dump(mode="json"), rows[::-1]
+
+
+async def sweep(reconciler: Reconciler) -> bool:
+    """Remove what unsealed runs and expired uploads left, after a grace longer than their longest run. Never what a manifest names."""
+    grace = reconciler.settings.sweep_grace_seconds
+    async with reconciler.database.connection() as connection:
+        expired = [row["id"] async for row in queries.expired_uploads(connection)]
+        runs = [row async for row in queries.runs_to_sweep(connection, grace_seconds=grace)]
+        uploads = [row async for row in queries.uploads_to_sweep(connection, grace_seconds=grace)]
+    for upload_id in expired:
+        async with reconciler.database.connection() as connection:
+            await queries.close_upload(connection, id=upload_id, state="expired")
+    for row in runs:
+        for name in filter(None, (row["output_dataset"], row["rejected_dataset"])):
+            await _remove(reconciler, row, row["output_data_version"], name, row["run_id"])
+        async with reconciler.database.connection() as connection:
+            await queries.mark_swept(connection, process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
+    for row in uploads:
+        await _remove(reconciler, row, row["data_version"], row["dataset"], str(row["id"]))
+        async with reconciler.database.connection() as connection:
+            await queries.mark_upload_swept(connection, id=row["id"])
+    return len(runs) == 100 or len(uploads) == 100
+
+
+async def _remove(reconciler: Reconciler, row: dict[str, str], data_version: str, dataset: str, run_id: str) -> None:
+    path = StorageRoot(row["bucket"], row["prefix"]).dataset(row["entity_id"], data_version, dataset)
+    removed = await asyncio.to_thread(remove_run, reconciler.storage, path, run_id)
+    metrics.SWEPT.inc(removed)
+
+
+def remove_run(storage: Storage, path: DatasetPath, run_id: str) -> int:
+    """Remove the folder of a run unless the dataset's manifest names it. Returns the number of objects removed."""
+    bucket = path.root.bucket
+    try:
+        named = Manifest.model_validate_json(storage.get(bucket, path.manifest_key)).run_id
+    except ObjectMissing:
+        named = None
+    if named == run_id:
+        return 0
+    keys = [item.key for item in storage.list(bucket, path.run_prefix(run_id))]
+    storage.delete(bucket, keys)
+    return len(keys)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

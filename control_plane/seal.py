@@ -1,0 +1,74 @@
+"""Putting a manifest: the one act that makes a dataset exist. Safe to repeat and to do twice at once."""
+
+import hashlib
+import json
+import time
+from typing import Any
+
+from pydantic import ValidationError
+
+from contracts.layout import DatasetPath
+from contracts.manifest import Manifest
+from control_plane.errors import AlreadyExists, ObjectMissing, ProposalRejected, StorageUnavailable
+from control_plane.storage import Storage
+
+
+def put_manifest(storage: Storage, path: DatasetPath, manifest: Manifest) -> tuple[Manifest, str]:
+    """Put the manifest create-only and return what is sealed now, with the hash of its bytes.
+
+    A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost.
+
+    Raises:
+        ProposalRejected: another run's manifest is there.
+        StorageUnavailable: the store does not answer; try again later.
+    """
+    body = manifest.to_bytes()
+    for pause in (0.1, 0.5, None):
+        try:
+            storage.put_new(path.root.bucket, path.manifest_key, body)
+        except AlreadyExists:
+            return _existing(storage, path, manifest)
+        except StorageUnavailable:
+            # 409 while another PUT is under way, or a lost answer: the next try, or a read, decides
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            return manifest, _digest(body)
+    raise AssertionError("unreachable")
+
+
+def registration(path: DatasetPath, manifest: Manifest, digest: str, upload_id: Any = None) -> dict[str, Any]:
+    """The row of `datasets` for a sealed manifest."""
+    return {
+        "tenant": manifest.tenant,
+        "entity_id": manifest.entity_id,
+        "data_version": manifest.data_version,
+        "dataset": manifest.dataset,
+        "process_id": manifest.process_id,
+        "upload_id": upload_id,
+        "run_id": manifest.run_id,
+        "location": manifest.location,
+        "manifest_key": path.manifest_key,
+        "manifest_sha256": digest,
+        "manifest": manifest.model_dump(mode="json"),
+        "rows": manifest.rows,
+        "bytes": manifest.bytes,
+        "content_fingerprint": manifest.content_fingerprint,
+        "created_at": manifest.created_at,
+    }
+
+
+def _existing(storage: Storage, path: DatasetPath, mine: Manifest) -> tuple[Manifest, str]:
+    try:
+        body = storage.get(path.root.bucket, path.manifest_key)
+        found = Manifest.model_validate(json.loads(body))
+    except (ObjectMissing, ValueError, ValidationError) as error:
+        raise ProposalRejected(f"{path.uri(path.manifest_key)} exists and is not a manifest: {error}") from error
+    if (found.process_id, found.run_id) != (mine.process_id, mine.run_id):
+        raise ProposalRejected(f"{path.uri(path.manifest_key)} was sealed by run {found.run_id} of process {found.process_id}")
+    return found, _digest(body)
+
+
+def _digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"

@@ -1,0 +1,102 @@
+"""Settings of the control plane, from the environment. A missing or wrong one stops the service with its name."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.catalog import DEFAULT_FOLDER
+from contracts.topics import Topics
+
+PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgresql://")]
+
+
+class DatabaseSettings(BaseSettings):
+    """Where the database is."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    database_url: PostgresUrl
+    database_pool_size: Annotated[int, Field(ge=1)] = 10
+
+
+class KafkaSettings(BaseSettings):
+    """Where the broker is."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    kafka_bootstrap: str
+    topic_prefix: str = "stratum"
+    topic_partitions: Annotated[int, Field(ge=1)] = 6
+    topic_replication: Annotated[int, Field(ge=1)] = 1
+
+    @property
+    def topics(self) -> Topics:
+        """Names of the topics."""
+        return Topics(self.topic_prefix)
+
+
+class StorageSettings(BaseSettings):
+    """Where the object store is."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    s3_endpoint: str
+    s3_public_endpoint: str | None = Field(default=None, description="As clients reach it; for presigned URLs.")
+    s3_region: str = "us-east-1"
+    s3_access_key: str
+    s3_secret_key: SecretStr
+    presigned_seconds: Annotated[int, Field(ge=60, le=604_800)] = 900
+    upload_seconds: Annotated[int, Field(ge=60, le=604_800)] = 3600
+
+
+class TokenSettings(BaseSettings):
+    """Signing keys, and how runs reach us."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    signing_key_file: str = Field(description="PEM files of Ed25519 private keys, joined by ':'. The first one signs, all verify.")
+    callback_base_url: AnyHttpUrl
+
+    @property
+    def callback_url(self) -> str:
+        """Where runs report."""
+        return f"{str(self.callback_base_url).rstrip('/')}/v1/processes/callback"
+
+
+class TimingSettings(BaseSettings):
+    """How often things are looked at, and how long they are trusted. Seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 5
+    lease_seconds: Annotated[float, Field(gt=0)] = 30
+    run_token_seconds: Annotated[int, Field(ge=60)] = 900
+    poll_seconds: Annotated[float, Field(gt=0)] = 0.1
+    sweep_seconds: Annotated[float, Field(gt=0)] = 300
+    sweep_grace_seconds: Annotated[float, Field(ge=0)] = 86_400
+    retry_delay_seconds: Annotated[float, Field(ge=0)] = 2
+
+
+class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings):
+    """Everything the `api` role needs."""
+
+    http_host: str = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
+    catalog_dir: Path = DEFAULT_FOLDER
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+
+
+class RelaySettings(DatabaseSettings, KafkaSettings, TokenSettings, TimingSettings):
+    """Everything the `relay` role needs."""
+
+    max_in_flight: Annotated[int, Field(ge=1)] = 200
+    publish_batch: Annotated[int, Field(ge=1)] = 100
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+
+
+class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings):
+    """Everything the `reconcile` role needs."""
+
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None

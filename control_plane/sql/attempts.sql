@@ -1,0 +1,92 @@
+-- name: submit_attempt$
+UPDATE attempts SET state = 'submitted', rank = 30, job_name = :job_name, cluster = :cluster, resource_profile = :resource_profile,
+    submitted_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => :lease_seconds), reason = 'the job exists'
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND rank < 30 RETURNING number;
+
+-- name: note_job!
+-- Where the job is, when the run was faster than the news of its job.
+UPDATE attempts SET job_name = :job_name, cluster = :cluster, resource_profile = :resource_profile, submitted_at = coalesce(submitted_at, clock_timestamp())
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND job_name IS NULL;
+
+-- name: note_pending$
+UPDATE attempts SET reason = :cause
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'submitted' AND reason <> :cause RETURNING number;
+
+-- name: start_attempt$
+UPDATE attempts SET state = 'started', rank = 40, run_id = :run_id, last_sequence = :sequence, reason = 'granted', started_at = clock_timestamp(),
+    lease_until = clock_timestamp() + make_interval(secs => :lease_seconds),
+    deadline = clock_timestamp() + make_interval(secs => :time_limit_seconds)
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND rank BETWEEN 10 AND 30 RETURNING number;
+
+-- name: renew_lease!
+UPDATE attempts SET last_sequence = greatest(last_sequence, :sequence), silent_since = NULL,
+    progress = CASE WHEN :sequence > last_sequence THEN coalesce(:progress, progress) ELSE progress END,
+    lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'started' AND run_id = :run_id;
+
+-- name: start_sealing$
+UPDATE attempts SET state = 'sealing', rank = 50, reason = 'the files are complete', proposal_sha256 = :proposal_sha256,
+    last_sequence = greatest(last_sequence, :sequence)
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'started' RETURNING number;
+
+-- name: end_attempt$
+-- Out of `sealing` only the seal's own outcomes lead.
+UPDATE attempts SET state = :state, rank = 60, reason = :reason, error_class = :error_class, ended_at = clock_timestamp()
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND rank < 60
+  AND (state <> 'sealing' OR :state IN ('succeeded', 'failed')) AND (:state <> 'succeeded' OR state = 'sealing') RETURNING number;
+
+-- name: next_attempt$
+WITH following AS (
+    INSERT INTO attempts (process_id, step, number, tenant, message_id, not_before, reason)
+    SELECT process_id, step, number + 1, tenant, :message_id, clock_timestamp() + make_interval(secs => :delay_seconds), 'waits for its turn'
+    FROM attempts WHERE process_id = :process_id AND step = :step AND number = :attempt
+    RETURNING tenant, process_id, step, number, message_id
+)
+INSERT INTO outbox (tenant, kind, process_id, step, attempt, message_id)
+SELECT tenant, 'run', process_id, step, number, message_id FROM following RETURNING attempt;
+
+-- name: refuse_callback!
+INSERT INTO refused_callbacks (tenant, process_id, step, attempt, run_id, type, reason)
+SELECT tenant, id, :step, :attempt, :run_id, :type, :reason FROM processes WHERE tenant = :tenant AND id = :process_id;
+
+-- name: take_seal^
+-- One attempt whose files are complete and that nobody else is sealing right now.
+UPDATE attempts SET seal_lease_until = clock_timestamp() + make_interval(secs => :seconds)
+WHERE (process_id, step, number) IN (
+    SELECT process_id, step, number FROM attempts
+    WHERE state = 'sealing' AND (seal_lease_until IS NULL OR seal_lease_until < clock_timestamp())
+    ORDER BY seal_lease_until NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING process_id;
+
+-- name: overdue_attempts
+-- Open attempts that are past a deadline: never started in time, or still running long after their time limit.
+SELECT process_id, step, number AS attempt, state FROM attempts
+WHERE (state IN ('released', 'published', 'submitted') AND start_before < clock_timestamp())
+   OR (state = 'started' AND deadline + make_interval(secs => :grace_seconds) < clock_timestamp());
+
+-- name: observe!
+INSERT INTO observations (cluster, began_at) VALUES (:cluster, :began_at)
+ON CONFLICT (cluster) DO UPDATE SET began_at = greatest(observations.began_at, excluded.began_at), received_at = now();
+
+-- name: attempts_of_cluster
+-- Attempts that a relist says something about: their lease is over, or they are being cancelled.
+SELECT a.process_id, a.step, a.number AS attempt, a.state, a.silent_since, p.state AS process_state
+FROM attempts a JOIN processes p ON p.id = a.process_id
+WHERE a.cluster = :cluster AND (
+    (a.state IN ('submitted', 'started') AND a.lease_until < :began_at)
+    OR (p.state = 'cancelling' AND a.state = 'cancelled' AND a.ended_at < :began_at));
+
+-- name: note_silence!
+UPDATE attempts SET silent_since = coalesce(silent_since, clock_timestamp())
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'started';
+
+-- name: runs_to_sweep
+-- Folders of runs that ended without a manifest, long enough ago that none of their writers can be alive.
+SELECT a.process_id, a.step, a.number AS attempt, a.run_id, s.entity_id, s.output_data_version, s.output_dataset, s.rejected_dataset, t.bucket, t.prefix
+FROM attempts a JOIN steps s ON s.process_id = a.process_id AND s.number = a.step JOIN tenants t ON t.id = a.tenant
+WHERE a.swept_at IS NULL AND a.run_id IS NOT NULL AND a.state IN ('failed', 'lost', 'cancelled')
+  AND a.ended_at + make_interval(secs => :grace_seconds + (s.limits->>'time_limit_seconds')::integer) < clock_timestamp()
+ORDER BY a.ended_at LIMIT 100;
+
+-- name: mark_swept!
+UPDATE attempts SET swept_at = now() WHERE process_id = :process_id AND step = :step AND number = :attempt;

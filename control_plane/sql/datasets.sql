@@ -1,0 +1,76 @@
+-- name: find_datasets
+SELECT data_version, dataset, manifest_sha256, rows, bytes FROM datasets
+WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[]);
+
+-- name: owner_of^
+-- Who has a dataset name: the sealed dataset's maker, or the holder of the claim.
+SELECT dataset, process_id, upload_id, true AS sealed FROM datasets
+WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[])
+UNION ALL
+SELECT dataset, process_id, upload_id, false FROM claims
+WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[])
+LIMIT 1;
+
+-- name: is_sealed$
+SELECT EXISTS (SELECT FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version
+    AND dataset = ANY(:datasets::text[]));
+
+-- name: register_dataset!
+INSERT INTO datasets (tenant, entity_id, data_version, dataset, process_id, upload_id, run_id, location, manifest_key, manifest_sha256, manifest,
+    rows, bytes, content_fingerprint, created_at)
+VALUES (:tenant, :entity_id, :data_version, :dataset, :process_id, :upload_id, :run_id, :location, :manifest_key, :manifest_sha256, :manifest,
+    :rows, :bytes, :content_fingerprint, :created_at)
+ON CONFLICT DO NOTHING;
+
+-- name: get_dataset^
+SELECT d.manifest, d.manifest_key, d.manifest_sha256, t.bucket FROM datasets d JOIN tenants t ON t.id = d.tenant
+WHERE d.tenant = :tenant AND d.entity_id = :entity_id AND d.data_version = :data_version AND d.dataset = :dataset;
+
+-- name: list_entities
+SELECT entity_id, count(DISTINCT data_version) AS versions, count(*) AS datasets, max(created_at) AS updated_at FROM datasets
+WHERE tenant = :tenant AND (:after::text IS NULL OR entity_id > :after) GROUP BY entity_id ORDER BY entity_id LIMIT :limit;
+
+-- name: list_versions
+SELECT data_version, jsonb_agg(jsonb_build_object('dataset', dataset, 'location', location, 'rows', rows, 'bytes', bytes,
+    'content_fingerprint', content_fingerprint, 'process_id', process_id, 'created_at', created_at) ORDER BY dataset) AS datasets
+FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND (:after::text IS NULL OR data_version > :after)
+GROUP BY data_version ORDER BY data_version LIMIT :limit;
+
+-- name: entity_names
+SELECT DISTINCT entity_id AS name FROM datasets WHERE tenant = :tenant LIMIT 10000;
+
+-- name: version_names
+SELECT DISTINCT data_version AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id LIMIT 10000;
+
+-- name: dataset_names
+SELECT dataset AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version LIMIT 10000;
+
+-- name: tenant_storage^
+SELECT bucket, prefix, clock_timestamp() AS now FROM tenants WHERE id = :tenant;
+
+-- name: open_upload!
+WITH upload AS (
+    INSERT INTO uploads (id, tenant, entity_id, data_version, dataset, files, expires_at)
+    VALUES (:id, :tenant, :entity_id, :data_version, :dataset, :files, :expires_at) RETURNING id, tenant
+)
+INSERT INTO claims (tenant, entity_id, data_version, dataset, upload_id)
+SELECT tenant, :entity_id, :data_version, :dataset, id FROM upload;
+
+-- name: lock_upload^
+SELECT u.id, u.entity_id, u.data_version, u.dataset, u.files, u.state, u.expires_at, t.bucket, t.prefix, clock_timestamp() AS now
+FROM uploads u JOIN tenants t ON t.id = u.tenant
+WHERE u.tenant = :tenant AND u.id = :id AND u.entity_id = :entity_id AND u.data_version = :data_version AND u.dataset = :dataset FOR UPDATE OF u;
+
+-- name: close_upload!
+WITH closed AS (UPDATE uploads SET state = :state WHERE id = :id AND state = 'open' RETURNING id)
+DELETE FROM claims WHERE upload_id IN (SELECT id FROM closed);
+
+-- name: expired_uploads
+SELECT id FROM uploads WHERE state = 'open' AND expires_at < clock_timestamp() LIMIT 100;
+
+-- name: uploads_to_sweep
+SELECT u.id, u.entity_id, u.data_version, u.dataset, t.bucket, t.prefix FROM uploads u JOIN tenants t ON t.id = u.tenant
+WHERE u.state = 'expired' AND u.swept_at IS NULL AND u.expires_at + make_interval(secs => :grace_seconds) < clock_timestamp() LIMIT 100;
+
+-- name: mark_upload_swept!
+UPDATE uploads SET swept_at = now() WHERE id = :id;

@@ -1,0 +1,131 @@
+"""The edge to the object store (S3). Blocking calls: run them in a thread."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from control_plane.errors import AlreadyExists, ObjectMissing, StorageUnavailable
+from control_plane.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a listing. `etag` without quotes; `size` in bytes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class Storage:
+    """Objects by bucket and key."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._client = _client(settings, settings.s3_endpoint)
+        self._public = _client(settings, settings.s3_public_endpoint or settings.s3_endpoint)
+
+    def ensure_bucket(self, bucket: str) -> None:
+        """Create the bucket unless it is there."""
+        try:
+            with _translated(bucket, ""):
+                self._client.create_bucket(Bucket=bucket)
+        except AlreadyExists:
+            return
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """The whole object; raises `ObjectMissing`."""
+        with _translated(bucket, key):
+            return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def chunks(self, bucket: str, key: str, size: int = 1 << 20) -> Iterator[bytes]:
+        """The object in pieces of at most `size` bytes."""
+        with _translated(bucket, key):
+            yield from self._client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(size)
+
+    def tail(self, bucket: str, key: str, size: int) -> bytes:
+        """The last `size` bytes of the object, or all of it when it is shorter."""
+        with _translated(bucket, key):
+            return self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{size}")["Body"].read()
+
+    def put_new(self, bucket: str, key: str, body: bytes) -> None:
+        """Put an object that is not there; raises `AlreadyExists`. After a time-out it may exist all the same."""
+        with _translated(bucket, key):
+            self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ContentType="application/json")
+
+    def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
+        """All objects under a prefix, by key."""
+        with _translated(bucket, prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return [
+                ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'))
+                for page in pages
+                for item in page.get("Contents", ())
+                if not item["Key"].endswith("/")  # some stores list folder markers
+            ]
+
+    def delete(self, bucket: str, keys: Iterable[str]) -> None:
+        """Delete objects; those that are gone already are fine."""
+        for key in keys:
+            with _translated(bucket, key):
+                self._client.delete_object(Bucket=bucket, Key=key)
+
+    def presigned_get(self, bucket: str, key: str, seconds: int) -> str:
+        """A URL that reads one object, against the public endpoint."""
+        return self._public.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds)
+
+    def presigned_put(self, bucket: str, key: str, seconds: int) -> tuple[str, dict[str, str]]:
+        """A URL that creates one object and never replaces it, and the headers that must go with it."""
+        url = self._public.generate_presigned_url(
+            "put_object", Params={"Bucket": bucket, "Key": key, "IfNoneMatch": "*"}, ExpiresIn=seconds, HttpMethod="PUT"
+        )
+        return url, {"If-None-Match": "*"}
+
+    def ping(self) -> None:
+        """Ask the store something cheap; raises `StorageUnavailable`."""
+        with _translated("", ""):
+            self._client.list_buckets(MaxBuckets=1)
+
+
+def _client(settings: StorageSettings, endpoint: str) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            connect_timeout=2,
+            read_timeout=20,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            # stores other than AWS do not all know the newer default checksums
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            max_pool_connections=32,
+        ),
+    )
+
+
+@contextmanager
+def _translated(bucket: str, key: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if status == 412 or code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise AlreadyExists(f"s3://{bucket}/{key} exists") from error
+        if status == 404:
+            raise ObjectMissing(f"s3://{bucket}/{key} does not exist") from error
+        raise StorageUnavailable(f"the object store answered {status} {code} for s3://{bucket}/{key}") from error
+    except BotoCoreError as error:
+        raise StorageUnavailable(f"the object store does not answer for s3://{bucket}/{key}: {type(error).__name__}") from error

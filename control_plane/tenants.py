@@ -1,0 +1,22 @@
+"""Tenants and their API keys."""
+
+from contracts.identifiers import new_id
+from control_plane.api.auth import key_hash
+from control_plane.database import Database, queries
+from control_plane.errors import ControlPlaneError
+from control_plane.settings import DatabaseSettings
+
+_SHORTEST_KEY = 24
+
+
+async def provision(settings: DatabaseSettings, tenant: str, bucket: str, prefix: str, max_in_flight: int, key: str, role: str) -> None:
+    """Create the tenant and the key unless they exist; the cap is brought up to date."""
+    if len(key) < _SHORTEST_KEY:
+        raise ControlPlaneError(f"the API key has {len(key)} characters; make one of at least {_SHORTEST_KEY} random ones")
+    database = Database(settings)
+    try:
+        async with database.transaction() as connection:
+            await queries.put_tenant(connection, id=tenant, bucket=bucket, prefix=prefix, max_in_flight=max_in_flight)
+            await queries.put_key(connection, id=new_id(), tenant=tenant, role=role, key_prefix=key[:8], key_hash=key_hash(key))
+    finally:
+        await database.close()

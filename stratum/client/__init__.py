@@ -11,7 +11,9 @@ with Client() as client:
 from stratum.client.asynchronous import AsyncClient
 from stratum.client.blocking import Client
 from stratum.client.dataset import AsyncSealedDataset, SealedDataset
-from stratum.client.errors import (
+from stratum.client.objects import S3Access
+from stratum.client.reproduce import Reproduction
+from stratum.errors import (
     BrokenFile,
     Conflict,
     CorruptDataset,
@@ -26,8 +28,6 @@ from stratum.client.errors import (
     Unauthenticated,
     Unavailable,
 )
-from stratum.client.objects import S3Access
-from stratum.client.reproduce import Reproduction
 
 __all__ = [
     "AsyncClient",

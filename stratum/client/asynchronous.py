@@ -29,14 +29,13 @@ from contracts.http import (
     VersionPage,
     VersionSummary,
 )
-from contracts.manifest import Manifest
 from contracts.states import ProcessState
 from stratum.client import reproduce, upload
 from stratum.client.dataset import AsyncSealedDataset
-from stratum.client.errors import Invalid, ProcessFailed, TimedOut, Unavailable
 from stratum.client.objects import S3Access
 from stratum.client.settings import resolve
 from stratum.client.transport import Transport
+from stratum.errors import Invalid, ProcessFailed, TimedOut, Unavailable
 
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 2.0
@@ -210,11 +209,9 @@ class AsyncClient:
             moved, offset = chunk.next_offset > offset, chunk.next_offset
             if chunk.text:
                 yield chunk.text
-            if chunk.complete and not moved:
+            if chunk.complete or not (moved or follow):
                 return
             if not moved:
-                if not follow:
-                    return
                 await anyio.sleep(pause)
             pause = FIRST_POLL_SECONDS if moved else min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
 
@@ -274,7 +271,7 @@ class AsyncClient:
         schema: str | None = None,
         delimiter: str | None = None,
         progress: upload.Progress = lambda phase, done, total: None,
-    ) -> Manifest:
+    ) -> Dataset:
         """Upload files as a new dataset and seal it; returns its manifest. All or nothing.
 
         Args:

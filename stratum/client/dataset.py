@@ -13,8 +13,8 @@ from anyio import to_thread
 
 from contracts.http import Dataset
 from contracts.proposal import DataFile
-from stratum.client.errors import CorruptDataset, Invalid, MissingLibrary
 from stratum.client.objects import LinkedObjects, Objects, S3Access, StoredObjects
+from stratum.errors import CorruptDataset, Invalid, MissingLibrary
 
 if TYPE_CHECKING:
     import duckdb

@@ -9,7 +9,7 @@ import httpx
 import stamina
 
 from contracts.proposal import DataFile
-from stratum.client.errors import CorruptDataset, NotFound, StratumError, Unavailable
+from stratum.errors import CorruptDataset, NotFound, StratumError, Unavailable
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from contracts.http import Dataset, Process
-from stratum.client.errors import Invalid, ServerFault
+from stratum.errors import Invalid, ServerFault
 
 if TYPE_CHECKING:
     from stratum.client.asynchronous import AsyncClient

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from stratum.client.errors import Invalid
+from stratum.errors import Invalid, Unavailable
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ def resolve(url: str | None = None, token: str | None = None) -> Settings:
     """What was given, else `STRATUM_URL` and `STRATUM_TOKEN`, else the local platform in `STRATUM_HOME`.
 
     Raises:
-        Invalid: no platform is known, or only half of what it takes.
+        Unavailable: no platform is known.
+        Invalid: only half of what it takes is known.
     """
     url = url or os.environ.get("STRATUM_URL")
     token = token or os.environ.get("STRATUM_TOKEN")
@@ -36,7 +37,7 @@ def resolve(url: str | None = None, token: str | None = None) -> Settings:
         raise Invalid(f"There is no token for {url}.", "Set STRATUM_TOKEN.")
     local = local_platform(home())
     if local is None:
-        raise Invalid("No platform is known.", "Start one here with `stratum up`, or set STRATUM_URL and STRATUM_TOKEN.")
+        raise Unavailable("No platform is known.", "Start one here with `stratum up`, or set STRATUM_URL and STRATUM_TOKEN.")
     return Settings(local.url, token or local.token)
 
 

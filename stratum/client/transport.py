@@ -10,7 +10,8 @@ import httpx
 import stamina
 from pydantic import BaseModel, ValidationError
 
-from stratum.client.errors import (
+from stratum.client.settings import Settings
+from stratum.errors import (
     Conflict,
     Forbidden,
     Invalid,
@@ -20,7 +21,6 @@ from stratum.client.errors import (
     Unauthenticated,
     Unavailable,
 )
-from stratum.client.settings import Settings
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -39,6 +39,7 @@ _ERRORS: dict[int, type[StratumError]] = {
     503: Unavailable,
     504: Unavailable,
 }
+_FROM_A_PROXY = (502, 504)
 _HINTS: dict[type[StratumError], str] = {
     Unauthenticated: "Set STRATUM_TOKEN to a token of this platform.",
     Forbidden: "Ask for a token with a role that may do this.",
@@ -65,13 +66,28 @@ class Transport:
         given = {name: value for name, value in (params or {}).items() if value is not None}
         return _parsed(model, await self._repeated("GET", path, params=given, repeatable=True))
 
-    async def post(self, model: type[T], path: str, body: BaseModel | None = None, *, repeatable: bool, key: str | None = None) -> T:
-        """POST `body`. `repeatable`: doing it twice is as doing it once; `key` (an `Idempotency-Key`) makes it so."""
+    async def post(
+        self,
+        model: type[T],
+        path: str,
+        body: BaseModel | None = None,
+        *,
+        repeatable: bool,
+        key: str | None = None,
+        answer_within: float = 30.0,
+    ) -> T:
+        """POST `body`.
+
+        Args:
+            repeatable: doing it twice is as doing it once; `key` (an `Idempotency-Key`) makes it so.
+            answer_within: seconds that one answer may take.
+        """
         content = body.model_dump_json(exclude_unset=True).encode() if body else None
         headers = {"Content-Type": "application/json"} if body else {}
         if key:
             headers["Idempotency-Key"] = key
-        return _parsed(model, await self._repeated("POST", path, content=content, headers=headers, repeatable=repeatable))
+        response = await self._repeated("POST", path, content=content, headers=headers, timeout=answer_within, repeatable=repeatable)
+        return _parsed(model, response)
 
     async def _repeated(self, method: str, path: str, *, repeatable: bool, **request: Any) -> httpx.Response:
         def pause(error: Exception) -> bool | float:
@@ -88,9 +104,9 @@ class Transport:
         try:
             response = await self._http.request(method, url, headers=authorized, **request)
         except httpx.ConnectError as error:
-            raise _unreachable(self._settings.url, error, sent=False) from error
+            raise _unreachable(self._settings.url, error, maybe_done=False) from error
         except httpx.TransportError as error:
-            raise _unreachable(self._settings.url, error, sent=True) from error
+            raise _unreachable(self._settings.url, error, maybe_done=True) from error
         if response.is_success:
             return response
         raise error_of(response)
@@ -98,7 +114,7 @@ class Transport:
 
 def pause_before_retry(error: Exception, *, repeatable: bool) -> bool | float:
     """Whether to send again what ended in `error`: no, yes, or yes after so many seconds (the server's `Retry-After`)."""
-    if isinstance(error, Unavailable) and (repeatable or not error.sent):
+    if isinstance(error, Unavailable) and (repeatable or not error.maybe_done):
         return True if error.retry_after is None else error.retry_after
     if isinstance(error, Conflict) and repeatable and error.retry_after is not None:  # the same key is still being worked on
         return error.retry_after
@@ -113,6 +129,8 @@ def error_of(response: httpx.Response) -> StratumError:
     error = kind(detail + _wrong_fields(problem), _HINTS.get(kind, ""), problem)
     if isinstance(error, Unavailable | Conflict):
         error.retry_after = _retry_after(response)
+    if isinstance(error, Unavailable):
+        error.maybe_done = response.status_code in _FROM_A_PROXY
     return error
 
 
@@ -153,9 +171,9 @@ def _retry_after(response: httpx.Response) -> float | None:
         return None
 
 
-def _unreachable(url: str, error: httpx.TransportError, *, sent: bool) -> Unavailable:
+def _unreachable(url: str, error: httpx.TransportError, *, maybe_done: bool) -> Unavailable:
     translated = Unavailable(f"The platform at {url} cannot be reached: {error or type(error).__name__}.", _HINTS[Unavailable])
-    translated.sent = sent
+    translated.maybe_done = maybe_done
     return translated
 
 

@@ -14,10 +14,9 @@ import httpx
 import stamina
 from anyio import to_thread
 
-from contracts.http import Upload, UploadFile, UploadRequest, UploadTarget
-from contracts.manifest import Manifest
-from stratum.client.errors import Invalid, MissingLibrary, StratumError, Unavailable
+from contracts.http import Dataset, Upload, UploadFile, UploadRequest, UploadTarget
 from stratum.client.transport import Transport
+from stratum.errors import Invalid, MissingLibrary, StratumError, Unavailable
 
 Progress = Callable[[str, int, int], None]
 """Told the phase (`convert`, `hash`, `upload`), the bytes done and the bytes in all."""
@@ -25,6 +24,8 @@ Progress = Callable[[str, int, int], None]
 UPLOADS_AT_ONCE = 4
 CHUNK_BYTES = 1 << 20
 RETRY_SECONDS = 120.0
+SEAL_SECONDS = 900.0
+"""The platform reads every byte before it seals."""
 ALREADY_THERE = 412
 """Links are create-only. A file that is there was put by an earlier try whose answer was lost; sealing compares its hash."""
 
@@ -38,16 +39,16 @@ async def ingest(
     schema: str | None,
     delimiter: str | None,
     progress: Progress,
-) -> Manifest:
+) -> Dataset:
     """Upload `files` to the uploads resource at `path` and seal them. See `AsyncClient.ingest`."""
     with tempfile.TemporaryDirectory(prefix="stratum-ingest-") as folder:
         paths = await to_thread.run_sync(
             partial(_converted, [Path(file) for file in files], Path(folder), null, schema, delimiter, progress)
         )
         parts = await to_thread.run_sync(_announced, paths, progress)
-        upload = await transport.post(Upload, path, UploadRequest(files=tuple(part.file for part in parts)), repeatable=True)
+        upload = await transport.post(Upload, path, UploadRequest(files=tuple(part.file for part in parts)), repeatable=False)
         await _put_all(parts, upload.files, progress)
-    return await transport.post(Manifest, f"{path}/{upload.upload_id}/seal", repeatable=True)
+    return await transport.post(Dataset, f"{path}/{upload.upload_id}/seal", repeatable=True, answer_within=SEAL_SECONDS)
 
 
 class Part(NamedTuple):

@@ -16,7 +16,7 @@ from stratum.client.convert.guess import FileGuess, TextGuess, TypeGuess
 from stratum.client.convert.names import check_column_names
 from stratum.client.convert.reading import Advance, Opened, opened
 from stratum.client.convert.scalars import STRING, Scalar, first_refused, scalar_of
-from stratum.client.errors import BrokenFile
+from stratum.errors import BrokenFile
 
 BLOCK_BYTES = 8 << 20
 """Parsed at a time; no row may be longer."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stratum.client.convert.scalars import BY_PREFERENCE, STRING, Scalar, name_of
-from stratum.client.errors import BrokenFile
+from stratum.errors import BrokenFile
 
 
 @dataclass

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from stratum.client.errors import BrokenFile
+from stratum.errors import BrokenFile
 
 
 def check_column_names(path: Path, names: Sequence[str], line: int | None = None) -> None:

@@ -14,7 +14,7 @@ from stratum.client.convert.guess import FileGuess, TextGuess, TypeGuess
 from stratum.client.convert.names import check_column_names
 from stratum.client.convert.reading import Advance, opened
 from stratum.client.convert.scalars import DATE, DOUBLE, INT64, STRING, TIMESTAMP, Scalar, first_refused, name_of
-from stratum.client.errors import BrokenFile
+from stratum.errors import BrokenFile
 
 BATCH_ROWS = 16_384
 _TYPES_IN_TEXT = frozenset({DATE, TIMESTAMP, STRING})

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stratum.client.convert.names import check_column_names
-from stratum.client.errors import BrokenFile
+from stratum.errors import BrokenFile
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from stratum.client.convert.parquet_file import read_footer
 from stratum.client.convert.reading import Advance
 from stratum.client.convert.scalars import Scalar, name_of
 from stratum.client.convert.writer import PartWriter
-from stratum.client.errors import BrokenFile, Invalid
+from stratum.errors import BrokenFile, Invalid
 
 FORMATS = ".csv, .tsv, .ndjson, .jsonl (each also with .gz), .parquet"
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from stratum.client.errors import BrokenFile
+from stratum.errors import BrokenFile
 
 Advance = Callable[[int], None]
 """Told how many bytes of the file on disk were read so far."""

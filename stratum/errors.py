@@ -1,4 +1,4 @@
-"""Errors of the SDK: one small tree under `StratumError`. Errors of other libraries never leave the SDK untranslated."""
+"""Errors of what a person touches (SDK, CLI): one small tree under `StratumError`. Errors of other libraries are translated to these."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,11 +60,11 @@ class Forbidden(StratumError):
 class Unavailable(StratumError):
     """The platform, or a part of it, cannot be reached now. Asking again later may help.
 
-    `retry_after` is the pause in seconds that the platform asks for; `sent` is false if the request surely never arrived.
+    `retry_after` is the pause in seconds that the platform asks for; `maybe_done` says that the answer may have got lost, not the request.
     """
 
     retry_after: float | None = None
-    sent: bool = True
+    maybe_done: bool = False
 
 
 class TimedOut(StratumError):

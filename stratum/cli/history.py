@@ -1,0 +1,68 @@
+"""`events` and `logs`."""
+
+import sys
+from datetime import datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stratum.cli.options import Json, ProcessId
+from stratum.cli.output import console, print_json, table
+from stratum.cli.session import connect
+
+if TYPE_CHECKING:
+    from contracts.http import ProcessEvent
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(events)
+    app.command()(logs)
+
+
+def events(process_id: ProcessId, json: Json = False) -> None:
+    """Show the whole history of a process."""
+    with connect() as client:
+        found = client.events(process_id)
+    if json:
+        print_json({"items": [event.model_dump(mode="json") for event in found]})
+        return
+    console().print(_timeline(found))
+
+
+def logs(
+    process_id: ProcessId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the process has ended.")] = False,
+    json: Json = False,
+) -> None:
+    """Print what the driver of a process wrote, all attempts."""
+    with connect() as client:
+        pieces = client.logs(process_id, follow=follow)
+        if json:
+            print_json({"text": "".join(pieces)})
+            return
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+
+
+def _timeline(found: "list[ProcessEvent]") -> Any:
+    from rich.text import Text
+
+    shown = table("#", "At", "After", "Event", "", right=("#", "After"))
+    before: list[datetime | None] = [None, *(event.at for event in found)]
+    for event, (earlier, at) in zip(found, pairwise(before), strict=True):
+        after = f"+{(at - earlier).total_seconds():.1f} s" if at and earlier else ""
+        shown.add_row(
+            str(event.sequence),
+            event.at.astimezone().strftime("%H:%M:%S.%f")[:-3],
+            after,
+            event.type,
+            Text(_words(event.data), style="dim"),
+        )
+    return shown
+
+
+def _words(data: dict[str, Any]) -> str:
+    return "  ".join(f"{name}={value}" for name, value in data.items() if value is not None)

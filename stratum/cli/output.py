@@ -1,0 +1,171 @@
+"""What commands print: one JSON document, or tables for people. Progress goes to stderr, and only to a terminal."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+    from rich.table import Table
+
+STATE_STYLES = {
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+    "cancelling": "yellow",
+    "running": "cyan",
+    "sealing": "cyan",
+}
+
+
+@cache
+def console() -> "Console":
+    """For results."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+@cache
+def progress_console() -> "Console":
+    """For what is going on: stderr, silent unless it is a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=not sys.stderr.isatty(), highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """The one document of a command with `--json`."""
+    sys.stdout.write(json.dumps(document, default=_jsonable, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_model(model: "BaseModel", **options: Any) -> None:
+    """`print_json` of a model."""
+    print_json(model.model_dump(mode="json", **options))
+
+
+def plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON can hold it: decimals, dates and times as text, so that nothing is lost."""
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            return str(value)
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return _jsonable(value)
+
+
+def _jsonable(value: Any) -> Any:
+    match value:
+        case datetime() | date() | time():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case bytes():
+            return value.hex()
+        case _:
+            return str(value)
+
+
+def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> "Table":
+    """An empty table; the columns in `right` hold numbers."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, header_style="bold")
+    numbers = set(right)
+    for name in columns:
+        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return made
+
+
+def facts(pairs: Sequence[tuple[str, Any]]) -> "Table":
+    """Names and values below each other; those that are None are left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        if value is not None:
+            grid.add_row(name, value if isinstance(value, Text) else str(value))
+    return grid
+
+
+def rows_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> "Table":
+    """Data rows. Numbers to the right, nulls dim."""
+    from rich.text import Text
+
+    numbers = [name for name in columns if any(_is_number(row.get(name)) for row in rows)]
+    made = table(*columns, right=numbers)
+    for row in rows:
+        made.add_row(*(Text("null", style="dim") if row[name] is None else Text(cell(row[name])) for name in columns))
+    return made
+
+
+def cell(value: Any) -> str:
+    """A value of a data row, for people."""
+    match value:
+        case datetime():
+            return value.strftime("%Y-%m-%d %H:%M:%S") + (f".{value.microsecond:06}".rstrip("0") if value.microsecond else "")
+        case list() | dict():
+            return json.dumps(_plain(value), ensure_ascii=False)
+        case float():
+            return f"{value:.10g}"
+        case bytes():
+            return value.hex()
+        case _:
+            return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def state_text(state: str) -> Any:
+    """The state in its colour."""
+    from rich.text import Text
+
+    return Text(state, style=STATE_STYLES.get(state, ""))
+
+
+def size(count: int) -> str:
+    """Bytes in KiB, MiB or GiB."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def ago(moment: datetime) -> str:
+    """How long since `moment`."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    return "just now" if seconds < 1 else f"{duration(seconds)} ago"

@@ -1,0 +1,7 @@
+"""`up`, `down`, `status`, `demo`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""

@@ -86,7 +86,11 @@ class ProcessBackend:
                     f"another launcher runs the jobs of {root}: stop it, or set STRATUM_JOBS_DIR to another folder"
                 ) from error
             JobFolder.clear_leftovers(root)
-            yield cls(root.resolve(), slots, launch, grace_seconds=grace_seconds, most_pending=most_pending)
+            backend = cls(root.resolve(), slots, launch, grace_seconds=grace_seconds, most_pending=most_pending)
+            try:
+                yield backend
+            finally:
+                backend._disown()
 
     # -- the interface ---------------------------------------------------------------------------------------------------
 
@@ -180,6 +184,11 @@ class ProcessBackend:
                 # it ended before it could claim the start: trying again would go on for ever
                 detail = f"the wrapper ended with code {code}: {_read_tail(folder.wrapper_log_file)}"
                 folder.record_exit(Exit("vanished" if code < 0 else "unstartable", None, now(), detail))
+
+    def _disown(self) -> None:
+        for wrapper in self._wrappers.values():
+            if wrapper.poll() is None:
+                wrapper.returncode = 0  # it lives on; Popen would warn that nobody waited for it
 
     def _start(self, record: "_Record") -> None:
         folder, spec = record.folder, record.spec

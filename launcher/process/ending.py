@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from launcher.process.folder import Exit, JobFolder
-from launcher.process.identity import session_members
+from launcher.process.folder import MARKER, Exit, JobFolder
+from launcher.process.identity import marked_processes, session_members
 
 WRAPPER_GRACE_SECONDS = 5.0
 """How much longer than its job's grace a wrapper may take before it is killed as well."""
@@ -48,27 +48,35 @@ def stop_jobs(root: Path, reason: str, grace_seconds: float) -> int:
     """
     if not root.is_dir():
         return 0
-    folders = [folder for folder in JobFolder.all(root.resolve()) if folder.exit() is None and folder.start() is not None]
-    for folder in folders:
-        folder.wish_end(reason)
-        enforce_wish(folder, grace_seconds)
+    root = root.resolve()
+    ended: set[str] = set()
     deadline = time.monotonic() + grace_seconds + WRAPPER_GRACE_SECONDS
-    while time.monotonic() < deadline and any(_runs(folder) for folder in folders):
+    while True:
+        for folder in _started(root):
+            ended.add(folder.name)
+            folder.wish_end(reason)
+            enforce_wish(folder, grace_seconds)
+        # a wrapper that has not claimed its start yet shows in no folder, but it is marked
+        left = [process for process, folder_path in marked_processes(MARKER) if Path(folder_path).parent == root]
+        if not left:
+            break
+        if time.monotonic() > deadline:
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         time.sleep(_POLL_SECONDS)
-    for folder in folders:
-        _signal_wrapper(folder, signal.SIGKILL)
+    for folder in _started(root):
         settle(folder)
-    return len(folders)
+    return len(ended)
+
+
+def _started(root: Path) -> list[JobFolder]:
+    return [folder for folder in JobFolder.all(root) if folder.start() is not None and folder.exit() is None]
 
 
 def now() -> str:
     """The time of day, for records."""
     return datetime.now(UTC).isoformat()
-
-
-def _runs(folder: JobFolder) -> bool:
-    start = folder.start()
-    return start is not None and start.is_alive()
 
 
 def _signal_wrapper(folder: JobFolder, number: signal.Signals) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from typing import Any, Literal
 from launcher.process.identity import ProcessIdentity
 
 Cause = Literal["exited", "killed", "time_limit", "vanished", "unstartable"]
+MARKER = "STRATUM_JOB_FOLDER"
+"""Environment variable that every process of a job carries."""
 _HIDDEN = "."
 
 
@@ -59,16 +61,16 @@ class JobFolder:
         return cls(folder)
 
     @classmethod
-    def all(cls, root: Path) -> "Iterator[JobFolder]":
+    def all(cls, root: Path) -> "list[JobFolder]":
         """Every job of `root`."""
-        return (cls(Path(entry.path)) for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(_HIDDEN))
+        return [cls(path) for path in _folders(root) if not path.name.startswith(_HIDDEN)]
 
     @classmethod
     def clear_leftovers(cls, root: Path) -> None:
         """Delete what a killed launcher left half made or half removed."""
-        for entry in os.scandir(root):
-            if entry.is_dir() and entry.name.startswith(_HIDDEN):
-                shutil.rmtree(entry.path, ignore_errors=True)
+        for path in _folders(root):
+            if path.name.startswith(_HIDDEN):
+                shutil.rmtree(path, ignore_errors=True)
 
     @property
     def name(self) -> str:
@@ -98,7 +100,7 @@ class JobFolder:
     @property
     def marker(self) -> tuple[str, str]:
         """The environment variable by which the job's processes are known."""
-        return "STRATUM_JOB_FOLDER", str(self.path)
+        return MARKER, str(self.path)
 
     def spec(self) -> Any:
         """What was asked."""
@@ -165,6 +167,11 @@ class EndWish:
 
     reason: str
     since: float
+
+
+def _folders(root: Path) -> list[Path]:
+    with os.scandir(root) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir()]
 
 
 def _read(path: Path) -> Any:

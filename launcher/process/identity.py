@@ -1,5 +1,6 @@
 """Which process is meant: a pid alone may be another's by now."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,11 +57,15 @@ def session_members(leader: int, marker: tuple[str, str]) -> Iterator[psutil.Pro
     The marker keeps a foreign session safe that was given the same pid after ours was over.
     """
     name, value = marker
-    for process in psutil.process_iter():
-        try:
-            if process.pid == leader or os.getsid(process.pid) != leader or process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            if process.environ().get(name) == value:
+    for process, found in marked_processes(name):
+        with contextlib.suppress(ProcessLookupError):
+            if found == value and process.pid != leader and os.getsid(process.pid) == leader:
                 yield process
-        except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError):
-            continue
+
+
+def marked_processes(name: str) -> Iterator[tuple[psutil.Process, str]]:
+    """Living processes that carry the environment variable `name`, with its value."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.status() != psutil.STATUS_ZOMBIE and (value := process.environ().get(name)) is not None:
+                yield process, value

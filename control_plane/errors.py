@@ -12,6 +12,10 @@ class UnknownSchema(ControlPlaneError):
     """The database has a schema that this version does not know."""
 
 
+class MigrationFailed(ControlPlaneError):
+    """The database could not be brought to this version's schema."""
+
+
 class StorageUnavailable(ControlPlaneError):
     """The object store does not answer, or answers with an error that may pass."""
 

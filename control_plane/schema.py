@@ -7,10 +7,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from control_plane.errors import UnknownSchema
+from control_plane.errors import MigrationFailed, UnknownSchema
 
 # advisory lock: two `migrate` at once are one after the other
 _MIGRATION_LOCK = 0x5354524154554D
@@ -43,6 +44,8 @@ async def migrate(database_url: str) -> str:
     try:
         async with engine.begin() as connection:
             await connection.run_sync(upgrade)
+    except (OSError, SQLAlchemyError, asyncpg.PostgresError) as error:
+        raise MigrationFailed(f"the migration failed and changed nothing: {str(error).splitlines()[0]}") from error
     finally:
         await engine.dispose()
     return known_revision()

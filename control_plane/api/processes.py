@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse
 
 from contracts.http import EventPage, LogChunk, Process, ProcessEvent, ProcessPage, ProcessRequest
 from contracts.identifiers import Identifier
@@ -56,13 +55,18 @@ async def create(
         if idempotency_key is not None:
             earlier = await _earlier_answer(connection, caller.tenant, idempotency_key, body_sha256)
             if earlier is not None:
-                return _accepted(earlier["status"], earlier["response"])
+                return _accepted(earlier["status"], Process.model_validate_json(earlier["response"]))
         process_id, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, body, traceparent)
         status = 202 if is_new else 200
-        document = (await _read(connection, caller.tenant, process_id)).model_dump(mode="json")
+        document = await _read(connection, caller.tenant, process_id)
         if idempotency_key is not None:
             await queries.put_idempotency_key(
-                connection, tenant=caller.tenant, key=idempotency_key, body_sha256=body_sha256, status=status, response=document
+                connection,
+                tenant=caller.tenant,
+                key=idempotency_key,
+                body_sha256=body_sha256,
+                status=status,
+                response=document.model_dump_json(),
             )
     return _accepted(status, document)
 
@@ -170,7 +174,7 @@ async def retry(process_id: UUID, services: Injected, caller: Writer) -> Respons
             raise Conflict(f"The process is {state}; only failed and cancelled ones can be sent again: {hint}.")
         request = ProcessRequest.model_validate(fields)
         new, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, request, None, retry_of=process_id)
-        document = (await _read(connection, caller.tenant, new)).model_dump(mode="json")
+        document = await _read(connection, caller.tenant, new)
     return _accepted(202 if is_new else 200, document)
 
 
@@ -186,8 +190,9 @@ async def _earlier_answer(connection: Connection, tenant: str, key: str, body_sh
     return earlier
 
 
-def _accepted(status: int, document: dict[str, Any]) -> Response:
-    return JSONResponse(document, status, headers={"Location": f"/v1/processes/{document['id']}"})
+def _accepted(status: int, document: Process) -> Response:
+    headers = {"Location": f"/v1/processes/{document.id}"}
+    return Response(document.model_dump_json(), status, headers, media_type="application/json")
 
 
 async def _read(connection: Connection, tenant: str, process_id: UUID) -> Process:

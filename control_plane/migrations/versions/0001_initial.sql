@@ -197,7 +197,7 @@ CREATE TABLE idempotency_keys (
     key         text NOT NULL,
     body_sha256 text NOT NULL,
     status      smallint NOT NULL,
-    response    jsonb NOT NULL,
+    response    text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant, key)
 );

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import yaml
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import Field, ValidationError, model_validator
 
 from contracts.command import MemorySize, ResourceProfile, mebibytes
 from contracts.errors import CatalogError
 from contracts.identifiers import Identifier
-from contracts.json_schema import JsonSchemaValidator
+from contracts.json_schema import check_schema, validator_of
 from contracts.model import Contract, Ordinal, sha256_of
+from contracts.strict_yaml import read_yaml
 
 DEFAULT_FOLDER = Path(__file__).parent / "catalog_files"
 
@@ -117,14 +117,14 @@ class Action(Contract):
     @cached_property
     def validator(self) -> Draft202012Validator:
         """Validator of the parameters."""
-        return JsonSchemaValidator(self.parameters)
+        return validator_of(self.parameters)
 
     @model_validator(mode="after")
     def _schema_is_sound(self) -> "Action":
         try:
-            Draft202012Validator.check_schema(self.parameters)
-        except SchemaError as error:
-            raise ValueError(f"`parameters` is not a JSON Schema: {error.message}") from error
+            check_schema(self.parameters)
+        except ValueError as error:
+            raise ValueError(f"`parameters` is not a JSON Schema: {error}") from error
         for number, example in enumerate(self.examples):
             for problem in self.validator.iter_errors(example):
                 raise ValueError(f"examples[{number}] breaks the action's own schema at {problem.json_path}: {problem.message}")
@@ -179,7 +179,7 @@ class Catalog(Contract):
 
 def _read(path: Path) -> CatalogFile:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CatalogError(f"{path}: {error}") from error
     try:

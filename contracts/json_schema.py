@@ -1,4 +1,4 @@
-"""A validator of JSON Schema (2020-12) whose patterns mean what the standard says."""
+"""JSON Schema (2020-12): a check of schemas, and a validator whose patterns mean what the standard says."""
 
 import re
 from collections.abc import Iterator
@@ -6,9 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
+from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 _ESCAPE_CLASS_OR_END = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 
@@ -24,5 +27,38 @@ def _pattern(_: Validator, pattern: str, instance: Any, __: dict[str, Any]) -> I
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-JsonSchemaValidator: type[Draft202012Validator] = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
-"""As `jsonschema.Draft202012Validator`; `^[a-z]+$` refuses a trailing line feed."""
+_Validator: type[Draft202012Validator] = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+
+
+def validator_of(schema: dict[str, Any]) -> Draft202012Validator:
+    """A validator whose `^[a-z]+$` refuses a trailing line feed, and which fetches nothing: only the standard's own schemas are known."""
+    return _Validator(schema, registry=REGISTRY)
+
+
+def check_schema(schema: dict[str, Any]) -> None:
+    """Return quietly when `schema` is one, and every reference in it leads somewhere inside it.
+
+    Raises:
+        ValueError: it is not; the message says where and why.
+    """
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"{error.json_path}: {error.message}") from error
+    resolver = REGISTRY.resolver_with_root(DRAFT202012.create_resource(schema))
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable as error:
+            raise ValueError(f"the reference {reference!r} leads nowhere inside the schema") from error
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(reference := value.get("$ref"), str):
+            yield reference
+        for child in value.values():
+            yield from _references(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _references(child)

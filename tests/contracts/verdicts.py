@@ -11,7 +11,7 @@ import pydantic
 from jsonschema import Draft202012Validator
 
 from contracts.documents import MODELS
-from contracts.json_schema import JsonSchemaValidator
+from contracts.json_schema import validator_of
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 EXAMPLES = CONTRACTS / "examples"
@@ -20,7 +20,7 @@ EXAMPLES = CONTRACTS / "examples"
 @cache
 def published(name: str) -> Draft202012Validator:
     schema = json.loads((CONTRACTS / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
-    return JsonSchemaValidator(schema)
+    return validator_of(schema)
 
 
 def schema_verdict(name: str, document: Any) -> set[str]:
@@ -78,7 +78,7 @@ def _pointers(error: jsonschema.exceptions.ValidationError) -> Iterator[str]:
             name
             for name in error.instance
             for pattern in error.schema.get("patternProperties", ())
-            if not JsonSchemaValidator({"pattern": pattern}).is_valid(name)
+            if not validator_of({"pattern": pattern}).is_valid(name)
         )
         yield from (pointer_to([*error.absolute_path, name]) for name in (*unknown, *misnamed))
     else:

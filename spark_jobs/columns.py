@@ -1,6 +1,7 @@
-"""Looking up columns by name, with errors that a person understands."""
+"""Columns by name, with errors that a person understands, and types as text."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from pyspark.sql import Column, DataFrame
@@ -8,6 +9,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_jobs.errors import InvalidParameter, UnknownColumn, WrongType
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def column(name: str) -> Column:
@@ -50,3 +53,20 @@ def require_distinct(names: Sequence[str], what: str) -> None:
         if name.lower() in seen:
             raise InvalidParameter(f"{what} has the name `{name}` twice: give each a name of its own")
         seen.add(name.lower())
+
+
+def type_text(kind: T.DataType) -> str:
+    """A type as `DataType.fromDDL` reads it back: as Spark shows it, with names of fields quoted where they need it."""
+    match kind:
+        case T.StructType():
+            return f"struct<{','.join(f'{_field_name(f.name)}:{type_text(f.dataType)}' for f in kind.fields)}>"
+        case T.ArrayType():
+            return f"array<{type_text(kind.elementType)}>"
+        case T.MapType():
+            return f"map<{type_text(kind.keyType)},{type_text(kind.valueType)}>"
+        case _:
+            return str(kind.simpleString())
+
+
+def _field_name(name: str) -> str:
+    return name if _PLAIN_NAME.fullmatch(name) else f"`{name.replace('`', '``')}`"

@@ -95,10 +95,7 @@ def centred(rows: DataFrame, keys: Sequence[str], exponents: Mapping[str, int]) 
     return (
         joined.select(
             *(column(name) for name in rows.columns),
-            *(
-                (column(name).cast("double") - F.col(f"_mean_{number}")).alias(deviations[name])
-                for number, name in enumerate(exponents)
-            ),
+            *((column(name).cast("double") - F.col(f"_mean_{number}")).alias(deviations[name]) for number, name in enumerate(exponents)),
         ),
         deviations,
     )

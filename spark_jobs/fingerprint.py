@@ -14,22 +14,22 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from contracts.model import canonical_json
+from spark_jobs.columns import column, type_text
 
 VERSION = "sf1"
 _SEEDS = ("stratum/row/a", "stratum/row/b")
+_SHIFTS = (42, 21, 0)
+_MASK = 2**21 - 1
 _NULL, _VALUE = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class RowSums:
-    """Row count, and the sums of both row hashes over all rows; sums of parts add up to the sums of the whole."""
+    """Row count, and the sums of both row hashes over all rows, exact."""
 
     rows: int
     a: int
     b: int
-
-    def __add__(self, other: "RowSums") -> "RowSums":
-        return RowSums(self.rows + other.rows, self.a + other.a, self.b + other.b)
 
 
 NO_ROWS = RowSums(0, 0, 0)
@@ -43,31 +43,32 @@ def fingerprint(rows: DataFrame) -> str:
 
 def format_fingerprint(schema: T.StructType, sums: RowSums) -> str:
     """`sf1:<32 hex>-<rows>`. Nullability is left out: it says what may be, not what is."""
-    columns = [[field.name, field.dataType.simpleString()] for field in schema.fields]
+    columns = [[field.name, type_text(field.dataType)] for field in schema.fields]
     document = [VERSION, columns, sums.rows, sums.a % 2**64, sums.b % 2**64]
     return f"{VERSION}:{hashlib.sha256(canonical_json(document)).hexdigest()[:32]}-{sums.rows}"
 
 
 def sum_columns(schema: T.StructType) -> list[Column]:
-    """Aggregates that `row_sums` reads. The halves of a hash are added apart, so no sum overflows below 2³¹ rows."""
+    """Aggregates that `row_sums` reads. The thirds of a hash are added apart, so no sum overflows below 2⁴¹ rows."""
     columns = [F.count(F.lit(1)).alias("_rows")]
     for name, seed in zip("ab", _SEEDS, strict=True):
         row_hash = hash_of_row(schema, seed)
-        columns.append(F.sum(F.shiftright(row_hash, 32)).alias(f"_high_{name}"))
-        columns.append(F.sum(row_hash.bitwiseAND(F.lit(0xFFFF_FFFF))).alias(f"_low_{name}"))
+        for shift in _SHIFTS:
+            third = F.shiftright(row_hash, shift)
+            columns.append(F.sum(third if shift == _SHIFTS[0] else third.bitwiseAND(F.lit(_MASK))).alias(f"_{name}{shift}"))
     return columns
 
 
 def row_sums(row: Row) -> RowSums:
-    """From one row of the `sum_columns`."""
+    """From the row of the `sum_columns`."""
     if not row["_rows"]:
         return NO_ROWS
-    return RowSums(row["_rows"], *((row[f"_high_{name}"] << 32) + row[f"_low_{name}"] for name in "ab"))
+    return RowSums(row["_rows"], *(sum(row[f"_{name}{shift}"] << shift for shift in _SHIFTS) for name in "ab"))
 
 
 def hash_of_row(schema: T.StructType, seed: str = _SEEDS[0]) -> Column:
     """A 64-bit hash of a whole row, never null."""
-    return _chain(seed, [(F.col(_quoted(field.name)), field.dataType) for field in schema.fields])
+    return _chain(seed, [(column(field.name), field.dataType) for field in schema.fields])
 
 
 def _chain(seed: str, values: Sequence[tuple[Column, T.DataType]]) -> Column:
@@ -105,7 +106,3 @@ def _canonical(value: Column, kind: T.DataType, seed: str) -> Column:
 def _hashes(hashes: Column, seed: str) -> Column:
     """One hash of an array of hashes; the length goes first, so that [] and [[]] differ."""
     return F.xxhash64(F.lit(seed), F.size(hashes), hashes)
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"

@@ -15,24 +15,29 @@ from contracts.sql_functions import DENIED, TABLE_FUNCTIONS
 from contracts.sql_guard import check_function
 from spark_jobs.errors import QueryRefused
 
-_PLANS = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PLANS = _words(
     """
     Aggregate Deduplicate Distinct Except Filter Generate GlobalLimit Intersect Join LateralJoin LocalLimit LocalRelation
     Offset OneRowRelation Pivot Project ResolvedInlineTable Sort SubqueryAlias Union UnresolvedHaving UnresolvedInlineTable
     UnresolvedRelation UnresolvedSubqueryColumnAliases UnresolvedTVFAliases UnresolvedTableValuedFunction UnresolvedWith
     Unpivot WithWindowDefinition
-    """.split()
+    """
 )
 """Parsed plans may consist of these and nothing else."""
 
 _SUBQUERIES = frozenset({"Exists", "LateralSubquery", "ListQuery", "ScalarSubquery"})
 
-_CLOCK_OR_SESSION = frozenset(
+_CLOCK_OR_SESSION = _words(
     """
     CurrentCatalog CurrentDatabase CurrentDate CurrentTime CurrentTimeZone CurrentTimestamp
     CurrentUser InputFileBlockLength InputFileBlockStart InputFileName LocalTimestamp MonotonicallyIncreasingID Now
     SessionUser SparkPartitionID
-    """.split()
+    """
 )
 """Expressions that the analyzer makes of plain names, such as `user`, where there is no such column."""
 
@@ -60,7 +65,8 @@ def checked_query(spark: SparkSession, query: str, views: Collection[str]) -> Da
         else:
             _check_call(node)
     # The plan that was checked runs, not the text: it is not parsed again.
-    rows = DataFrame(spark._jvm.org.apache.spark.sql.classic.Dataset.ofRows(spark._jsparkSession, plan), spark)
+    jvm: Any = spark._jvm
+    rows = DataFrame(jvm.org.apache.spark.sql.classic.Dataset.ofRows(spark._jsparkSession, plan), spark)
     _check_analyzed(rows)
     return rows
 

@@ -45,13 +45,11 @@ def aggregate(inputs: Inputs, parameters: Aggregate) -> Outcome:
         _check(rows, measure)
 
     exponents = exact.exponents(rows, _need_exponent(rows, parameters.measures))
-    spread = {measure.column: exponents[measure.column] for measure in parameters.measures if _is_spread(measure)}
+    spread = {name: exponents[name] for name in exponents if _is_spread_of(name, parameters.measures)}
     deviations: dict[str, str] = {}
     if spread:
         rows, deviations = exact.centred(rows, keys, spread)
-    measures = [
-        _measure(rows, measure, exponents, deviations).alias(measure.result) for measure in parameters.measures
-    ]
+    measures = [_measure(rows, measure, exponents, deviations).alias(measure.result) for measure in parameters.measures]
     return Outcome(rows.groupBy(*map(column, keys)).agg(*measures))
 
 
@@ -65,8 +63,8 @@ def _check(rows: DataFrame, measure: Measure) -> None:
         require_numeric(field, f"`{measure.function}`")
 
 
-def _is_spread(measure: Measure) -> bool:
-    return measure.function == "stddev"
+def _is_spread_of(name: str, measures: Sequence[Measure]) -> bool:
+    return any(measure.function == "stddev" and measure.column == name for measure in measures)
 
 
 def _need_exponent(rows: DataFrame, measures: Sequence[Measure]) -> list[str]:
@@ -74,7 +72,7 @@ def _need_exponent(rows: DataFrame, measures: Sequence[Measure]) -> list[str]:
         measure.column
         for measure in measures
         if measure.column is not None
-        and (_is_spread(measure) or (measure.function in ("sum", "avg") and exact.is_float(_type(rows, measure.column))))
+        and (measure.function == "stddev" or (measure.function in ("sum", "avg") and exact.is_float(_type(rows, measure.column))))
     ]
     return list(dict.fromkeys(needed))
 
@@ -83,9 +81,7 @@ def _type(rows: DataFrame, name: str) -> T.DataType:
     return field_of(rows, name).dataType
 
 
-def _measure(
-    rows: DataFrame, measure: Measure, exponents: dict[str, int], deviations: dict[str, str]
-) -> Column:
+def _measure(rows: DataFrame, measure: Measure, exponents: dict[str, int], deviations: dict[str, str]) -> Column:
     if measure.column is None:
         return F.count(F.lit(1))
     name, value, kind = measure.column, column(measure.column), _type(rows, measure.column)

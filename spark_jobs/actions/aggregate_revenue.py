@@ -97,9 +97,7 @@ def _day(rows: DataFrame, name: str | None) -> Parsed | None:
             parsed = F.when(value.rlike(_DATE_TEXT), value.try_cast("timestamp")).cast("date")
             return Parsed(parsed, value.isNotNull() & parsed.isNull())
         case other:
-            raise WrongType(
-                f"dates are dates, timestamps or ISO text; the column `{field.name}` is {other.simpleString()}"
-            )
+            raise WrongType(f"dates are dates, timestamps or ISO text; the column `{field.name}` is {other.simpleString()}")
 
 
 def _currency(rows: DataFrame, wanted: str | None, keys: dict[str, Column]) -> Column:
@@ -112,9 +110,7 @@ def _currency(rows: DataFrame, wanted: str | None, keys: dict[str, Column]) -> C
     return F.lit(True) if wanted is None else column(CURRENCY).eqNullSafe(F.lit(wanted))
 
 
-def _examine(
-    rows: DataFrame, parameters: AggregateRevenue, amount: Parsed, invalid: Column, wanted: Column
-) -> dict[str, Any]:
+def _examine(rows: DataFrame, parameters: AggregateRevenue, amount: Parsed, invalid: Column, wanted: Column) -> dict[str, Any]:
     """Count what is left out.
 
     Raises:
@@ -139,10 +135,7 @@ def _examine(
 def _complaint(parameters: AggregateRevenue, found: Row) -> str:
     advice = 'mend the input, or set `on_invalid` to "reject" to put such rows into a dataset of their own'
     if found["invalid_amounts"]:
-        return (
-            f"{found['invalid_amounts']:,} values of `{parameters.amount}` are not amounts, for example"
-            f" `{found['example']}`: {advice}"
-        )
+        return f"{found['invalid_amounts']:,} values of `{parameters.amount}` are not amounts, for example `{found['example']}`: {advice}"
     return f"{found['rejected_rows']:,} values of `{parameters.date or DATE}` are not dates: {advice}"
 
 

@@ -1,6 +1,7 @@
 """`normalize`: put numeric columns on a common scale."""
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -77,18 +78,14 @@ def _means_and_deviations(rows: DataFrame, names: list[str]) -> dict[str, tuple[
     exponents = exact.exponents(rows, names)
     means = _collect(rows, names, lambda name: (exact.exact_mean(column(name), exponents[name]),))
     centred, deviations = exact.centred(rows, [], exponents)
-    widths = _collect(
-        centred, names, lambda name: (exact.population_deviation(column(deviations[name]), exponents[name]),)
-    )
+    widths = _collect(centred, names, lambda name: (exact.population_deviation(column(deviations[name]), exponents[name]),))
     return {name: (means[name][0], widths[name][0]) for name in names}
 
 
-def _collect(
-    rows: DataFrame, names: list[str], statistics: Callable[[str], Iterable[Column]]
-) -> dict[str, list[float | None]]:
+def _collect(rows: DataFrame, names: list[str], statistics: Callable[[str], Iterable[Column]]) -> dict[str, list[float | None]]:
     """The `statistics` of each column as doubles, all in one pass."""
     wanted = {name: list(statistics(name)) for name in names}
-    flat = [each.cast("double").alias(f"_{number}") for number, each in enumerate(sum(wanted.values(), []))]
+    flat = [each.cast("double").alias(f"_{number}") for number, each in enumerate(chain.from_iterable(wanted.values()))]
     [found] = rows.agg(*flat).collect()
     values = iter(found)
     return {name: [next(values) for _ in each] for name, each in wanted.items()}

@@ -59,9 +59,7 @@ def _describe(field: T.StructField, exponents: dict[str, int], deviations: dict[
         (F.min(value) if has_text else nothing).cast("string").alias("min"),
         (F.max(value) if has_text else nothing).cast("string").alias("max"),
         (exact.exact_mean(value, exponents[name]) if is_numeric else nothing).cast("double").alias("mean"),
-        (exact.sample_deviation(column(deviations[name]), exponents[name]) if is_numeric else nothing)
-        .cast("double")
-        .alias("stddev"),
+        (exact.sample_deviation(column(deviations[name]), exponents[name]) if is_numeric else nothing).cast("double").alias("stddev"),
     )
 
 

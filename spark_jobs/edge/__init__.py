@@ -1,0 +1,1 @@
+"""All that a job does outside of itself: callbacks, objects, datasets."""

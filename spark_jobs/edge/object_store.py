@@ -1,0 +1,93 @@
+"""Objects of the store, beside the data that Spark itself reads and writes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from spark_jobs.errors import StorageRefused, StorageUnavailable
+from spark_jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_MISSING = frozenset({"NoSuchKey", "404"})
+
+
+class ObjectMissing(Exception):
+    """There is no object of this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a listing shows it; `size` in bytes, `etag` without quotes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class ObjectStore:
+    """Get, put and list; each is tried for about a minute.
+
+    All methods raise `StorageUnavailable` when the store cannot be reached or fails, `StorageRefused` when it denies.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._s3: S3Client = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.s3_access_key.get_secret_value(),
+            aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                retries={"mode": "standard", "max_attempts": 8},
+                connect_timeout=5,
+                read_timeout=30,
+                # Stores other than AWS do not all know the checksums that newer clients send unasked.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            ObjectMissing: there is none.
+        """
+        with _translated(f"s3://{bucket}/{key}"):
+            return self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        """Put an object, JSON."""
+        with _translated(f"s3://{bucket}/{key}"):
+            self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+
+    def list(self, bucket: str, prefix: str) -> list[StoredObject]:
+        """All objects whose key starts with `prefix`."""
+        with _translated(f"s3://{bucket}/{prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return [StoredObject(item["Key"], item["Size"], item["ETag"].strip('"')) for page in pages for item in page.get("Contents", [])]
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if code in _MISSING:
+            raise ObjectMissing(what) from error
+        if status >= 500 or status == 429:
+            raise StorageUnavailable(f"the object store keeps failing at {what}: {error}") from error
+        raise StorageRefused(f"the object store refuses {what}: {error}") from error
+    except BotoCoreError as error:
+        raise StorageUnavailable(f"the object store cannot be reached for {what}: {error}") from error

@@ -1,0 +1,86 @@
+"""From any exception to an error class and a message that a person understands: no Java stack traces."""
+
+import re
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+
+from contracts.callback import RunError
+from spark_jobs.errors import JobError, SparkFailed, StorageRefused, StorageUnavailable
+
+_LONGEST = 4000
+_CLASSED = re.compile(r"\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*)\]\s*(.*?)(?=\s*SQLSTATE|\n|$)", re.DOTALL)
+_WRAPPERS = frozenset({"TASK_WRITE_FAILED", "FAILED_READ_FILE.NO_HINT", "FAILED_EXECUTE_UDF", "INTERNAL_ERROR"})
+"""Spark's classes that only say where the real cause showed."""
+
+_STORAGE = ("software.amazon.awssdk", "org.apache.hadoop.fs.s3a", "AWSClientIOException", "com.amazonaws")
+_DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Status Code: 403", "NoSuchBucket")
+_CORRUPT = ("is not a Parquet file", "CANNOT_READ_FILE_FOOTER", "ParquetDecodingException", "could not read footer")
+_EXECUTOR_LOST = ("ExecutorLostFailure", "FetchFailed", "executor was lost")
+
+
+def describe(error: BaseException) -> RunError:
+    """What to report for `error`."""
+    known = _known(error)
+    message = str(known) or type(known).__name__
+    return RunError(**{"class": known.error_class}, message=message[:_LONGEST], retryable=known.retryable)
+
+
+def _known(error: BaseException) -> JobError:
+    if isinstance(error, JobError):
+        return error
+    if isinstance(error, PySparkException | Py4JError):
+        return _of_spark(error)
+    return SparkFailed("UNEXPECTED_ERROR", f"{type(error).__name__}: {error}", retryable=True)
+
+
+def _of_spark(error: Exception) -> JobError:
+    text = _full_text(error)
+    if "OutOfMemoryError" in text:
+        return SparkFailed(
+            "OUT_OF_MEMORY",
+            "Spark ran out of memory: ask for more `executor_memory` or `driver_memory` in `resource_profile`",
+        )
+    if any(mark in text for mark in _CORRUPT):
+        return SparkFailed("CORRUPT_INPUT", f"an input file cannot be read: {_first_line(text, *_CORRUPT)}")
+    if classed := _innermost_class(error, text):
+        return SparkFailed(*classed)
+    if any(mark in text for mark in _DENIED):
+        return StorageRefused(f"the object store refuses: {_first_line(text, *_DENIED)}")
+    if any(mark in text for mark in _STORAGE):
+        return StorageUnavailable(f"the object store cannot be reached or fails: {_first_line(text, *_STORAGE)}")
+    if any(mark in text for mark in _EXECUTOR_LOST):
+        return SparkFailed("EXECUTOR_LOST", _first_line(text, *_EXECUTOR_LOST), retryable=True)
+    return SparkFailed("SPARK_FAILED", _first_line(text), retryable=True)
+
+
+def _full_text(error: Exception) -> str:
+    """The message and those of its causes in Java."""
+    java = getattr(error, "_origin", None) or getattr(error, "java_exception", None)
+    parts = [str(error)]
+    while java is not None and len(parts) < 20:
+        parts.append(str(java.toString()))
+        java = java.getCause()
+    return "\n".join(parts)
+
+
+def _innermost_class(error: Exception, text: str) -> tuple[str, str] | None:
+    """Spark's error class and its message without the plan: the innermost one, since outer ones name the place only."""
+    found = [match.groups() for match in _CLASSED.finditer(text) if match[1] not in _WRAPPERS]
+    if found:
+        return found[-1][0], _without_plan(found[-1][1])
+    condition = error.getCondition() if isinstance(error, PySparkException) else None
+    if condition and condition not in _WRAPPERS:
+        return condition, _without_plan(str(error))
+    return None
+
+
+def _without_plan(message: str) -> str:
+    return re.split(r";?\n", message.strip(), maxsplit=1)[0].strip()
+
+
+def _first_line(text: str, *marks: str) -> str:
+    """The first line that holds one of `marks`, without the Java class before its message."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("at ")]
+    chosen = next((line for line in lines if any(mark in line for mark in marks)), lines[0] if lines else "")
+    return re.sub(r"^(Caused by: )?([\w$]+\.)+[\w$]+(Exception|Error): ", "", chosen)

@@ -1,0 +1,36 @@
+"""How far a run is, as Spark's scheduler sees it."""
+
+from dataclasses import dataclass
+
+from py4j.protocol import Py4JError
+from pyspark.sql import SparkSession
+
+from contracts.callback import Progress
+
+
+@dataclass(slots=True)
+class Tracker:
+    """What the run is doing. Written by the run, read by the heartbeats."""
+
+    phase: str = "starting Spark"
+    spark: SparkSession | None = None
+
+    def progress(self) -> Progress:
+        """The phase, and the tasks of the stages that are running."""
+        done = total = 0
+        if self.spark is not None:
+            try:
+                tracker = self.spark.sparkContext.statusTracker()
+                stages = [tracker.getStageInfo(number) for number in tracker.getActiveStageIds()]
+            except (Py4JError, AttributeError, OSError):  # Spark is being stopped at this moment
+                stages = []
+            done = sum(stage.numCompletedTasks for stage in stages if stage is not None)
+            total = sum(stage.numTasks for stage in stages if stage is not None)
+        if not total:
+            return Progress(stage=self.phase)
+        return Progress(fraction=done / total, stage=self.phase, tasks_done=done, tasks_total=total)
+
+    def cancel(self) -> None:
+        """Stop what Spark is running: the thread that waits for it gets an error."""
+        if self.spark is not None:
+            self.spark.sparkContext.cancelAllJobs()

@@ -1,0 +1,46 @@
+# `make help` lists the commands. The first of them makes `.venv`; nothing else on the machine is touched.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help demo test check format contracts tpch clean
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/ready ## Run the main job on real flights, with real parts, on this machine
+	@$(BIN)/stratum demo
+
+test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
+	$(BIN)/pytest
+
+check: .venv/ready ## Format, lint, types, import rules, generated files, lock files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m contracts check
+	$(BIN)/python -m stratum.local.jars check
+	$(BIN)/uv lock --check
+
+tpch: .venv/ready ## All 22 TPC-H queries against DuckDB's answers
+	$(BIN)/pytest tests/tpch -m "slow or not slow"
+
+format: .venv/ready ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+contracts: .venv/ready ## Generate schemas and references from the models
+	$(BIN)/python -m contracts generate
+
+clean: ## Remove the virtual environment and caches; data of `stratum up` stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/ready: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Stratum needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv --clear .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); } || \
+		{ echo "The virtual environment could not be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/uv sync --frozen --python $(BIN)/python
+	@touch $@

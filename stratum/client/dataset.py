@@ -97,8 +97,8 @@ class SealedDataset:
         pa, pq = _library("pyarrow"), _library("pyarrow.parquet")
         try:
             table = pq.ParquetFile(pa.BufferReader(self._whole(file))).read(columns=columns)
-        except pa.ArrowException as error:
-            raise CorruptDataset(f"{file.key} cannot be read as Parquet: {error}") from error
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptDataset(f"{file.key} cannot be read as Parquet: {str(error).strip()}") from error
         if table.num_rows != file.rows:
             raise CorruptDataset(f"{file.key} has {table.num_rows:,} rows; the manifest says {file.rows:,}.")
         return table
@@ -120,8 +120,8 @@ class SealedDataset:
             try:
                 with self._objects.opened(file) as source:
                     yield from pq.ParquetFile(source, pre_buffer=False).iter_batches(batch_size=max(1, rows))
-            except pa.ArrowException as error:
-                raise CorruptDataset(f"{file.key} cannot be read as Parquet: {error}") from error
+            except (pa.ArrowException, OSError) as error:
+                raise CorruptDataset(f"{file.key} cannot be read as Parquet: {str(error).strip()}") from error
 
     def _check_columns(self, columns: Sequence[str] | None) -> None:
         known = [column.name for column in self.manifest.columns]

@@ -4,7 +4,9 @@ import csv
 import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -120,7 +122,8 @@ class CsvFile:
             yield pa.record_batch(columns, names=header)
 
     def _header(self) -> list[str]:
-        record = next(self._records(), None)
+        with self._records() as records:
+            record = next(records, None)
         if record is None:
             raise BrokenFile(self.path, "is empty.")
         check_column_names(self.path, record.fields, record.line)
@@ -135,27 +138,30 @@ class CsvFile:
         return record.fields
 
     def _is_only_a_header(self) -> bool:
-        records = self._records()
-        return next(records, None) is not None and next(records, None) is None
+        with self._records() as records:
+            return next(records, None) is not None and next(records, None) is None
 
     def _check_every_record(self, header: list[str]) -> None:
-        for record in self._records():
-            if len(record.fields) != len(header) and (record.fields or len(header) > 1):
-                problem = f"{len(record.fields)} field{'s' * (len(record.fields) != 1)} where the header has {len(header)}."
-                raise BrokenFile(self.path, problem, record.line, record.text)
+        with self._records() as records:
+            for record in records:
+                if len(record.fields) != len(header):
+                    problem = f"{len(record.fields)} field{'s' * (len(record.fields) != 1)} where the header has {len(header)}."
+                    raise BrokenFile(self.path, problem, record.line, record.text)
 
     def _record(self, row: int) -> Record:
         """The row of that number, counted from 0 below the header."""
-        records = self._records()
-        for _ in range(row + 1):
-            next(records)
-        return next(records)
+        with self._records() as records:
+            return next(islice(records, row + 1, None))
 
-    def _records(self) -> Iterator[Record]:
+    @contextmanager
+    def _records(self) -> Iterator[Iterator[Record]]:
         """Header and rows, strictly parsed."""
         csv.field_size_limit(sys.maxsize)
-        with opened(self.path) as file:
-            yield from self._strictly_parsed(io.TextIOWrapper(file.unpacked, encoding="utf-8-sig", errors="surrogateescape", newline=""))
+        with (
+            opened(self.path) as file,
+            io.TextIOWrapper(file.unpacked, encoding="utf-8-sig", errors="surrogateescape", newline="") as lines,
+        ):
+            yield self._strictly_parsed(lines)
 
     def _strictly_parsed(self, lines: TextIO) -> Iterator[Record]:
         kept: list[str] = []

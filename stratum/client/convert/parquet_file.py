@@ -28,9 +28,9 @@ def read_footer(path: Path) -> ParquetFooter:
     try:
         with pq.ParquetFile(path) as file:
             footer = ParquetFooter(path, file.metadata.num_rows, file.schema_arrow.remove_metadata())
-    except pa.ArrowException as error:
-        raise BrokenFile(path, f"is not a whole Parquet file: {error}") from error
-    except OSError as error:
-        raise BrokenFile(path, f"cannot be read: {error.strerror or error}") from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.strerror:  # Arrow's own I/O errors, such as a broken footer, have none
+            raise BrokenFile(path, f"cannot be read: {error.strerror}") from error
+        raise BrokenFile(path, f"is not a whole Parquet file: {str(error).strip()}") from error
     check_column_names(path, footer.schema.names)
     return footer

@@ -12,6 +12,11 @@ _TOPICS = Topics(prefix="{prefix}")
 _KEYED_BY_PROCESS = {"type": "string", "format": "uuid", "description": "The process id: all messages of a process stay in order."}
 _KEYED_BY_CLUSTER = {"type": "string", "description": "The name of the cluster: a list is of no single process."}
 
+_TRACED = {
+    "type": "object",
+    "properties": {"traceparent": {"type": "string", "description": "W3C trace context of the request, when it had one."}},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Message:
@@ -21,6 +26,7 @@ class _Message:
     schema: str
     summary: str
     key: Mapping[str, str]
+    headers: Mapping[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
         return {
@@ -29,6 +35,7 @@ class _Message:
             "summary": self.summary,
             "contentType": "application/json",
             "payload": {"schemaFormat": "application/schema+json;version=draft-2020-12", "schema": {"$ref": self.schema}},
+            **({"headers": dict(self.headers)} if self.headers else {}),
             "bindings": {"kafka": {"key": dict(self.key), "bindingVersion": "0.5.0"}},
         }
 
@@ -47,7 +54,7 @@ class _Channel:
 
 def _message_of(name: str) -> _Message:
     schema = json_schema_of(name)
-    return _Message(schema["title"], f"schemas/{name}.json", schema["description"], _KEYED_BY_PROCESS)
+    return _Message(schema["title"], f"schemas/{name}.json", schema["description"], _KEYED_BY_PROCESS, _TRACED)
 
 
 def _event_of(model: type, key: Mapping[str, str] = _KEYED_BY_PROCESS) -> _Message:

@@ -15,7 +15,7 @@ from contracts.event import launcher_event
 from contracts.manifest import Manifest
 from contracts.proposal import Proposal
 
-SCHEMA_BASE = "https://stratum.dev/schemas/v1/"
+SCHEMA_BASE = "urn:stratum:schema:v1:"
 """Every schema's `$id` begins with it; an incompatible change takes the next number."""
 
 MODELS: Mapping[str, TypeAdapter[Any]] = {
@@ -50,4 +50,4 @@ def json_schema_of(name: str) -> dict[str, Any]:
     """The schema of the messages or documents called `name`, one of `MODELS`."""
     generated = MODELS[name].json_schema(schema_generator=_Generator)
     generated.pop("discriminator", None)  # OpenAPI's word, not JSON Schema's
-    return {"$schema": generated.pop("$schema"), "$id": f"{SCHEMA_BASE}{name}.json", **generated}
+    return {"$schema": generated.pop("$schema"), "$id": f"{SCHEMA_BASE}{name}", **generated}

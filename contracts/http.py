@@ -9,10 +9,10 @@ from pydantic import Field, StringConstraints
 from contracts.command import ResourceProfile, Sha256
 from contracts.identifiers import Identifier
 from contracts.manifest import Manifest
-from contracts.model import Contract, HttpAddress, Tolerant
+from contracts.model import Contract, HttpAddress, StorableObject, Tolerant
 from contracts.states import AttemptState, ProcessState
 
-Label = Annotated[str, StringConstraints(max_length=256)]
+Label = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
 
 
 class ProcessRequest(Contract):
@@ -21,7 +21,7 @@ class ProcessRequest(Contract):
     entity_id: Identifier
     data_version: Identifier
     action: Identifier
-    parameters: dict[str, Any] = {}
+    parameters: StorableObject = {}
     input_dataset: Identifier = Field(default="source", description="The dataset of `data_version` that is read.")
     output_dataset: Identifier | None = Field(default=None, description="Name of the result; the action's name if left out.")
     output_data_version: Identifier | None = Field(default=None, description="Version of the result; `data_version` if left out.")

@@ -2,12 +2,23 @@
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
@@ -73,6 +84,37 @@ def _is_no_truth_value(value: Any) -> Any:
 
 ContractVersion = Annotated[Literal[1], BeforeValidator(_is_no_truth_value)]
 """Version of the storage contract; a reader refuses one that it does not know."""
+
+
+_MOST_NESTED = 64
+
+
+def _check_storable(value: Any, depth: int = 0) -> None:
+    if depth > _MOST_NESTED:
+        raise ValueError(f"must be nested at most {_MOST_NESTED} levels deep")
+    match value:
+        case str():
+            if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+                raise ValueError("must hold neither NUL characters nor half surrogate pairs")
+        case float():
+            if not math.isfinite(value):
+                raise ValueError("must hold neither NaN nor infinite numbers")
+        case dict():
+            for key, child in value.items():
+                _check_storable(key, depth)
+                _check_storable(child, depth + 1)
+        case list():
+            for child in value:
+                _check_storable(child, depth + 1)
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    _check_storable(value)
+    return value
+
+
+StorableObject = Annotated[dict[str, Any], AfterValidator(_storable)]
+"""A JSON object that every part can store and hash: what Python reads as JSON is more than JSON, and more than a database takes."""
 
 
 def canonical_json(value: Any) -> bytes:

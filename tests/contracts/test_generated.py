@@ -38,7 +38,7 @@ def test_schemas_are_of_the_2020_12_draft_and_described(name: str) -> None:
     schema = json_schema_of(name)
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["$id"] == f"https://stratum.dev/schemas/v1/{name}.json"
+    assert schema["$id"] == f"urn:stratum:schema:v1:{name}"
     undescribed = [
         title for title, part in {name: schema, **schema.get("$defs", {})}.items() if not (part.get("title") and part.get("description"))
     ]

@@ -1,0 +1,196 @@
+"""Reads a topic: the effect first, the offset after; pauses, never stops polling, while something pushes back."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from threading import Event
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from contracts.event import LauncherEvent
+from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER, Topics
+from launcher import metrics
+from launcher.errors import MessageRejected, NotNow
+from launcher.publishing import Outgoing, Publisher, event_message
+
+log = structlog.get_logger()
+
+BATCH = 100
+MOST_BYTES = 512 * 1024
+"""Larger messages are refused unread."""
+CUT_BYTES = 64 * 1024
+CUT_HEADER = "stratum-cut-from"
+"""On a dead letter that holds only the beginning of an oversized message: its whole size in bytes."""
+_POLL_SECONDS = 0.2
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 15.0
+
+Handler = Callable[[bytes], Sequence[LauncherEvent]]
+"""Does what a message asks and gives the events to tell. Raises `MessageRejected` for a message nobody can act on, and
+`NotNow` when it must be tried again. Doing it twice is the same as doing it once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Which topic is read, and by which group."""
+
+    bootstrap: str
+    topics: Topics
+    topic: str
+    group: str
+
+
+class MessageLoop:
+    """Takes the messages of one topic, in order within each partition.
+
+    A message's offset is stored once its effect is done and its events are on Kafka. A crash in between means that the message
+    comes again and finds its effect done.
+    """
+
+    def __init__(self, subscription: Subscription, handle: Handler, publisher: Publisher) -> None:
+        self._subscription = subscription
+        self._handle = handle
+        self._publisher = publisher
+        self._held: deque[Message] = deque()
+        self._pause = _Pause()
+        self._log = log.bind(topic=subscription.topic)
+
+    def run(self, stop: Event) -> None:
+        """Work until `stop`, then finish the batch in hand and commit."""
+        consumer = self._consumer()
+        try:
+            while not stop.is_set():
+                self._take(consumer)
+                if self._held and self._pause.is_over():
+                    self._work(consumer)
+        finally:
+            consumer.close()
+
+    def _consumer(self) -> Consumer:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._subscription.bootstrap,
+                "group.id": self._subscription.group,
+                "auto.offset.reset": "earliest",
+                "enable.auto.offset.store": False,
+                "auto.commit.interval.ms": 1000,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "topic.metadata.refresh.interval.ms": 10_000,
+                "allow.auto.create.topics": False,
+                "log_level": 3,
+            }
+        )
+        consumer.subscribe([self._subscription.topic], on_revoke=self._forget, on_lost=self._forget)
+        return consumer
+
+    def _forget(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Partitions go to another launcher, and with them what is held of them: it will be sent there again."""
+        gone = {(each.topic, each.partition) for each in partitions}
+        self._held = deque(message for message in self._held if (message.topic(), message.partition()) not in gone)
+
+    def _take(self, consumer: Consumer) -> None:
+        if self._held:
+            # an assignment may have come since; while something is held, nothing more is fetched
+            consumer.pause(consumer.assignment())
+        for message in consumer.consume(BATCH, timeout=_POLL_SECONDS):
+            error = message.error()
+            if error is None:
+                self._held.append(message)
+            elif error.code() != KafkaError._PARTITION_EOF:
+                self._log.warning("Kafka reports a problem; waiting for it to pass", error=error.str())
+
+    def _work(self, consumer: Consumer) -> None:
+        """Handle what is held, up to the first that must wait; tell; store offsets."""
+        outcomes, waits = self._outcomes()
+        try:
+            self._publisher.publish(chain.from_iterable(outcomes))
+        except NotNow as reason:
+            outcomes, waits = [], reason
+        for _ in outcomes:
+            self._store(consumer, self._held.popleft())
+        metrics.PAUSED.labels(self._subscription.topic).set(waits is not None)
+        if waits is not None:
+            seconds = self._pause.begin()
+            self._log.warning("paused", reason=str(waits), seconds=seconds, held=len(self._held))
+        else:
+            self._pause.end()
+            consumer.resume(consumer.assignment())
+
+    def _outcomes(self) -> tuple[list[list[Outgoing]], NotNow | None]:
+        """What to tell of each message that was handled, and what the next one waits for."""
+        outcomes: list[list[Outgoing]] = []
+        for message in self._held:
+            try:
+                outcomes.append(self._outcome(message))
+            except NotNow as reason:
+                return outcomes, reason
+        return outcomes, None
+
+    def _outcome(self, message: Message) -> list[Outgoing]:
+        try:
+            events = self._handle(_value(message))
+        except MessageRejected as rejection:
+            return [self._dead_letter(message, str(rejection))]
+        except NotNow:
+            raise
+        except Exception as error:
+            # one message that trips the launcher must not stop all that are behind it
+            self._log.exception("a message could not be handled", partition=message.partition(), offset=message.offset())
+            return [self._dead_letter(message, f"the launcher failed on it: {type(error).__name__}")]
+        metrics.MESSAGES.labels(self._subscription.topic, "handled").inc()
+        return [event_message(self._subscription.topics.events, event) for event in events]
+
+    def _dead_letter(self, message: Message, reason: str) -> Outgoing:
+        metrics.MESSAGES.labels(self._subscription.topic, "rejected").inc()
+        self._log.error("message rejected", reason=reason, partition=message.partition(), offset=message.offset())
+        headers = {
+            REASON_HEADER: reason.encode(),
+            TOPIC_HEADER: self._subscription.topic.encode(),
+            PARTITION_HEADER: str(message.partition()).encode(),
+            OFFSET_HEADER: str(message.offset()).encode(),
+        }
+        value = message.value() or b""
+        if len(value) > MOST_BYTES:
+            headers[CUT_HEADER] = str(len(value)).encode()
+            value = value[:CUT_BYTES]
+        key = message.key()
+        return Outgoing(self._subscription.topics.dlq(self._subscription.topic), key, value, headers)
+
+    def _store(self, consumer: Consumer, message: Message) -> None:
+        try:
+            consumer.store_offsets(message=message)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+            self._log.info("partition is another launcher's by now; it will find the work done", partition=message.partition())
+
+
+def _value(message: Message) -> bytes:
+    value: bytes | None = message.value()
+    if value is None:
+        raise MessageRejected("the message is empty")
+    if len(value) > MOST_BYTES:
+        raise MessageRejected(f"the message has {len(value)} bytes; at most {MOST_BYTES} are read")
+    return value
+
+
+class _Pause:
+    """Waits that double while the cause lasts."""
+
+    def __init__(self) -> None:
+        self._until = float("-inf")
+        self._next = _FIRST_PAUSE_SECONDS
+
+    def begin(self) -> float:
+        seconds, self._next = self._next, min(self._next * 2, _LONGEST_PAUSE_SECONDS)
+        self._until = time.monotonic() + seconds
+        return seconds
+
+    def end(self) -> None:
+        self._next = _FIRST_PAUSE_SECONDS
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._until

@@ -1,0 +1,139 @@
+"""Tells what is seen of jobs, relists them completely, and removes those whose end is stored."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import httpx
+import structlog
+
+from contracts.event import JobEnded, JobPending, LauncherEvent, Relist
+from contracts.http import DatabaseTime
+from launcher import metrics
+from launcher.backend import Backend
+from launcher.errors import ClockUnavailable, NotNow
+from launcher.job import Ended, Job, JobSpec, Pending, Running
+from launcher.messages import attempt_stamp, stamp
+from launcher.pacing import Every
+
+log = structlog.get_logger()
+
+LOG_PATIENCE = timedelta(days=1)
+"""How long an ended job is kept for an object store that takes no logs."""
+_LOOK_SECONDS = 1.0
+_CLOCK_TIMEOUT_SECONDS = 5.0
+
+
+class DatabaseClock:
+    """The time that all decisions are taken on, asked from the control plane."""
+
+    def __init__(self, base_url: str, client: httpx.Client) -> None:
+        self._url = f"{base_url.rstrip('/')}/v1/time"
+        self._client = client
+
+    def now(self) -> datetime:
+        """Database time.
+
+        Raises:
+            ClockUnavailable: the control plane does not answer.
+        """
+        try:
+            response = self._client.get(self._url, timeout=_CLOCK_TIMEOUT_SECONDS)
+            response.raise_for_status()
+            return DatabaseTime.model_validate_json(response.content).now
+        except (httpx.HTTPError, ValueError) as error:
+            raise ClockUnavailable(f"{self._url} does not tell the time: {error or type(error).__name__}") from error
+
+
+class Observer:
+    """Watches the jobs of one backend. There is one observer at a time."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        publish: Callable[[Sequence[LauncherEvent]], None],
+        clock: DatabaseClock,
+        logs_complete: Callable[[str], bool],
+        *,
+        cluster: str,
+        relist_seconds: float,
+        retention: timedelta,
+    ) -> None:
+        self._backend = backend
+        self._publish = publish
+        self._clock = clock
+        self._logs_complete = logs_complete
+        self._cluster = cluster
+        self._retention = retention
+        self._relist_due = Every(relist_seconds)
+        self._untold: dict[str, Job] = {}
+        self._ends_told: set[str] = set()
+
+    def run(self, stop: Event) -> None:
+        """Watch until `stop`."""
+        while not stop.is_set():
+            try:
+                self.look(_LOOK_SECONDS)
+                if self._relist_due.now():
+                    self.relist()
+                    self.remove_stored()
+            except NotNow as reason:
+                log.warning("observer waits", reason=str(reason))
+                stop.wait(_LOOK_SECONDS)
+
+    def look(self, timeout_seconds: float) -> None:
+        """Tell what changed; what could not be told is told next time."""
+        self._untold.update((job.name, job) for job in self._backend.changes(timeout_seconds))
+        self._tell(list(self._untold.values()))
+        self._untold.clear()
+
+    def relist(self) -> None:
+        """Publish one complete list of the living.
+
+        The time is asked before the listing: whoever is not in the list was not there after that time. Ends are told first,
+        so that nobody takes an ended job for a lost one. Without the time there is no relist, and so nothing is called lost.
+        """
+        began_at = self._clock.now()
+        jobs = self._backend.jobs()
+        self._tell([job for job in jobs if isinstance(job.state, Ended) and job.name not in self._ends_told])
+        live = tuple(job.spec.attempt for job in jobs if not isinstance(job.state, Ended))
+        self._publish([Relist(**stamp(self._cluster), began_at=began_at, live=live)])
+        metrics.RELIST_AT.set_to_current_time()
+        for state in (Pending, Running, Ended):
+            metrics.JOBS.labels(state.__name__.lower()).set(sum(isinstance(job.state, state) for job in jobs))
+
+    def remove_stored(self) -> None:
+        """Remove jobs whose end is stored, whose log is shipped, and that no late message is likely to ask for."""
+        now = datetime.now(UTC)
+        for job in self._backend.jobs():
+            if not isinstance(job.state, Ended) or job.name not in self._ends_told or now - job.state.at < self._retention:
+                continue
+            if self._logs_complete(job.name) or now - job.state.at > LOG_PATIENCE:
+                self._backend.remove(job.name)
+                self._ends_told.discard(job.name)
+                log.info("job removed", job_name=job.name)
+
+    def _tell(self, jobs: Sequence[Job]) -> None:
+        self._publish([event for job in jobs for event in self._events(job)])
+        self._ends_told.update(job.name for job in jobs if isinstance(job.state, Ended))
+
+    def _events(self, job: Job) -> Sequence[LauncherEvent]:
+        match job.state:
+            case Pending(cause):
+                return [JobPending(**attempt_stamp(self._cluster, job.spec.attempt), job_name=job.name, cause=cause)]
+            case Ended() as ended:
+                log.info("job ended", job_name=job.name, outcome=ended.outcome, exit_code=ended.exit_code, message=ended.message)
+                return [ended_event(self._cluster, job.spec, ended)]
+            case Running():
+                return []  # the driver says so itself, and better, when it asks for its grant
+
+
+def ended_event(cluster: str, spec: JobSpec, ended: Ended) -> JobEnded:
+    """The event of a job's end."""
+    return JobEnded(
+        **attempt_stamp(cluster, spec.attempt),
+        job_name=spec.name,
+        outcome=ended.outcome,
+        exit_code=ended.exit_code,
+        message=ended.message,
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stratum.cli.options import Json
-from stratum.cli.output import console, print_json, table
+from stratum.cli.output import console, print_json, say, table
 from stratum.cli.session import connect
 from stratum.errors import NotFound
 
@@ -19,7 +19,8 @@ def register(app: typer.Typer) -> None:
 
 
 def actions(
-    name: Annotated[str | None, typer.Argument(help="Only this one, with its parameters.", show_default=False)] = None, json: Json = False
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one, with its parameters.", show_default=False)] = None,
+    json: Json = False,
 ) -> None:
     """List what can be run."""
     with connect() as client:
@@ -36,7 +37,7 @@ def actions(
         for action in found:
             shown.add_row(action.name, action.description, ", ".join(_parameter_names(action)))
         console().print(shown)
-        console().print("The parameters of one: stratum actions NAME", style="dim")
+        say("The parameters of one: stratum actions NAME", "dim")
     else:
         _show_one(found[0])
 

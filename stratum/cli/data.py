@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stratum.cli.options import Dataset, Entity, Json, Version
-from stratum.cli.output import ago, console, plain_row, print_json, rows_table, size, table
+from stratum.cli.output import ago, console, plain_row, print_json, rows_table, say, size, table
 from stratum.cli.session import connect
 from stratum.errors import NotFound
 
@@ -20,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 
 def datasets(
-    entity: Annotated[str | None, typer.Argument(help="Left out: list the entities.", show_default=False)] = None,
-    version: Annotated[str | None, typer.Argument(help="Only this data version.", show_default=False)] = None,
+    entity: Annotated[str | None, typer.Argument(metavar="ENTITY", help="Left out: list the entities.", show_default=False)] = None,
+    version: Annotated[str | None, typer.Argument(metavar="VERSION", help="Only this data version.", show_default=False)] = None,
     json: Json = False,
 ) -> None:
     """List what is sealed: of an entity, of one of its versions, or the entities."""
@@ -55,7 +55,7 @@ def head(
     columns = [column.name for column in sealed.manifest.columns]
     console().print(rows_table(found, columns))
     total = sealed.manifest.rows
-    console().print(f"{len(found):,} of {total:,} rows, {size(sealed.manifest.bytes)} in {sealed.manifest.location}", style="dim")
+    say(f"{len(found):,} of {total:,} rows, {size(sealed.manifest.bytes)} in {sealed.manifest.location}", "dim")
 
 
 def _show_entities(entities: "list[EntitySummary]", *, json: bool) -> None:
@@ -63,7 +63,7 @@ def _show_entities(entities: "list[EntitySummary]", *, json: bool) -> None:
         print_json({"items": [entity.model_dump(mode="json") for entity in entities]})
         return
     if not entities:
-        console().print("No data yet. Bring some: stratum ingest ENTITY VERSION FILE…")
+        say("No data yet. Bring some: stratum ingest ENTITY VERSION FILE…")
         return
     shown = table("Entity", "Versions", "Datasets", "Updated", right=("Versions", "Datasets"))
     for e in entities:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stratum.cli.options import Entity, Json, Version
-from stratum.cli.output import console, facts, print_model, progress_console, size
+from stratum.cli.output import console, facts, print_model, progress_console, say, size
 from stratum.cli.session import connect
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def ingest(
     version: Version,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", help="CSV, TSV, NDJSON (also .gz) or Parquet; all with the same columns.", show_default=False),
+        typer.Argument(metavar="FILE", help="CSV, TSV, NDJSON (also .gz) or Parquet; all with the same columns.", show_default=False),
     ],
     dataset: Annotated[str, typer.Option(help="Name of the new dataset.")] = "source",
     null: Annotated[list[str], typer.Option("--null", metavar="TEXT", help="Text that means null, such as NA; may be repeated.")] = [],  # noqa: B006
@@ -49,7 +49,7 @@ def show_manifest(manifest: "Dataset", *, json: bool) -> None:
         return
     name = f"{manifest.entity_id}/{manifest.data_version}/{manifest.dataset}"
     columns = ", ".join(f"{column.name} {column.type}" for column in manifest.columns)
-    console().print(f"Sealed {name}", style="bold green")
+    say(f"Sealed {name}", "bold green")
     console().print(
         facts(
             [

@@ -14,9 +14,9 @@ def _remember(context: typer.Context, value: bool) -> bool:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.", callback=_remember, is_eager=True)]
-Entity = Annotated[str, typer.Argument(help="What the data is about, such as cust_8842.", show_default=False)]
-Version = Annotated[str, typer.Argument(help="A named snapshot of it, such as v2024.10.05.", show_default=False)]
-Dataset = Annotated[str, typer.Argument(help="A dataset in it, such as source.", show_default=False)]
+Entity = Annotated[str, typer.Argument(metavar="ENTITY", help="What the data is about, such as cust_8842.", show_default=False)]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="A named snapshot of it, such as v2024.10.05.", show_default=False)]
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset in it, such as source.", show_default=False)]
 ProcessId = Annotated[str, typer.Argument(metavar="ID", help="Id of a process.", show_default=False)]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Return when the process has ended.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="With --wait: give up waiting after so many seconds.", min=0)]

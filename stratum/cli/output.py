@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+PIPED_WIDTH = 2000
 STATE_STYLES = {
     "succeeded": "green",
     "failed": "bold red",
@@ -25,10 +26,22 @@ STATE_STYLES = {
 
 @cache
 def console() -> "Console":
-    """For results."""
+    """For results. Nothing is markup: reasons and data may hold brackets. Where nobody looks, lines are as long as they are."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
+def say(text: str, style: str = "") -> None:
+    """A line of text, never broken: addresses in it can be copied."""
+    console().print(text, style=style, soft_wrap=True)
+
+
+def say_titled(title: str, text: str, style: str = "") -> None:
+    """A line of text behind a short title."""
+    from rich.text import Text
+
+    console().print(Text.assemble((f"{title:<11}", "bold"), (text, style)), soft_wrap=True)
 
 
 @cache
@@ -36,7 +49,7 @@ def progress_console() -> "Console":
     """For what is going on: stderr, silent unless it is a terminal."""
     from rich.console import Console
 
-    return Console(stderr=True, quiet=not sys.stderr.isatty(), highlight=False)
+    return Console(stderr=True, quiet=not sys.stderr.isatty(), highlight=False, markup=False, emoji=False)
 
 
 def print_json(document: Any) -> None:

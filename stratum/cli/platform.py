@@ -1,7 +1,114 @@
-"""`up`, `down`, `status`, `demo`."""
+"""`up`, `down`, `status`, `demo`: the platform on this machine."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from stratum.cli.options import Json
+from stratum.cli.output import console, facts, print_json, progress_console, say
+from stratum.errors import MissingLibrary, StratumError
+
+if TYPE_CHECKING:
+    from stratum.local.platform import Platform
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.command()(demo)
+
+
+def up(detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is up.")] = False, json: Json = False) -> None:
+    """Start the platform on this machine. Without --detach: until Ctrl-C."""
+    with _local_platform() as platform:
+        document = _bring_up(platform)
+        if json:
+            print_json(document)
+        else:
+            _show(document)
+        if not detach:
+            progress_console().print("Press Ctrl-C to stop it.")
+            _until_interrupted()
+            _take_down(platform)
+
+
+def down(json: Json = False) -> None:
+    """Stop the platform on this machine. Its data stays."""
+    with _local_platform() as platform:
+        _take_down(platform)
+    if json:
+        print_json({"state": "down"})
+    else:
+        say("Stopped. `stratum up` finds everything again.")
+
+
+def status(json: Json = False) -> None:
+    """Show whether the platform on this machine is up, part by part."""
+    with _local_platform() as platform:
+        document = platform.status()
+    if json:
+        print_json(document)
+    else:
+        console().print(facts(list(document.items())))
+
+
+def demo() -> None:
+    """Show all of it on real data: 336,776 flights ingested, filtered, aggregated, checked."""
+    from stratum.demo import run_demo
+
+    with _local_platform() as platform:
+        run_demo(lambda: _bring_up(platform))
+
+
+@contextmanager
+def _local_platform() -> Iterator["Platform"]:
+    """The platform in `STRATUM_HOME`; its errors as ours."""
+    from stratum.client.settings import home
+
+    try:
+        from stratum.local.errors import LocalError
+        from stratum.local.platform import Platform
+    except ModuleNotFoundError as error:
+        raise MissingLibrary("stratum[local]") from error
+    try:
+        yield Platform(home())
+    except LocalError as error:
+        raise StratumError(error.message, error.remedy) from error
+
+
+def _bring_up(platform: "Platform") -> dict[str, Any]:
+    with progress_console().status("Starting") as line:
+        return platform.up(lambda text: line.update(text))
+
+
+def _take_down(platform: "Platform") -> None:
+    with progress_console().status("Stopping"):
+        platform.down()
+
+
+def _until_interrupted() -> None:
+    """Wait for Ctrl-C or a polite kill."""
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.sigwait(signals)
+
+
+def _show(document: dict[str, Any]) -> None:
+    store = document["s3"]
+    say("The platform is up.", "bold green")
+    console().print(
+        facts(
+            [
+                ("API", document["url"]),
+                ("token", document["token"]),
+                ("S3", f"{store['endpoint']}  bucket {store['bucket']}"),
+                ("data", document["data_dir"]),
+            ]
+        )
+    )
+    say("Next: stratum demo, or stratum ingest ENTITY VERSION FILE…", "dim")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from stratum.cli.options import Json, ProcessId, Timeout, Wait
-from stratum.cli.output import ago, console, print_model, state_text, table
+from stratum.cli.output import ago, console, print_model, say, state_text, table
 from stratum.cli.process_view import show, wait_and_show
 from stratum.cli.session import connect
 
@@ -39,7 +39,7 @@ def list_(
         print_model(page)
         return
     if not page.items:
-        console().print("No processes. Start one: stratum run ENTITY VERSION ACTION")
+        say("No processes. Start one: stratum run ENTITY VERSION ACTION")
         return
     found = table("Process", "State", "Action", "Makes", "Created", "Reason")
     for p in page.items:
@@ -47,7 +47,7 @@ def list_(
         found.add_row(str(p.id), state_text(p.state), p.action, made, ago(p.created_at), p.reason)
     console().print(found)
     if page.next_cursor:
-        console().print(f"There are more: stratum list --cursor {page.next_cursor}")
+        say(f"There are more: stratum list --cursor {page.next_cursor}")
 
 
 def cancel(process_id: ProcessId, wait: Wait = False, timeout: Timeout = None, json: Json = False) -> None:

@@ -4,7 +4,7 @@ import typer
 
 from stratum.cli.errors import DIFFERENT
 from stratum.cli.options import Dataset, Entity, Json, Timeout, Version
-from stratum.cli.output import console, facts, print_json
+from stratum.cli.output import console, facts, print_json, say
 from stratum.cli.process_view import live_progress
 from stratum.cli.session import connect
 
@@ -32,7 +32,7 @@ def reproduce(entity: Entity, version: Version, dataset: Dataset, timeout: Timeo
         )
     else:
         verdict = "The same rows, to the last bit." if result.same else "The two runs made different rows."
-        console().print(verdict, style="bold green" if result.same else "bold red")
+        say(verdict, "bold green" if result.same else "bold red")
         revision = None if result.same_revision else "the action has changed since; that may be why"
         console().print(
             facts(

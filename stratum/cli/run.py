@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 def run(
     entity: Entity,
     version: Version,
-    action: Annotated[str, typer.Argument(help="What to run; see `stratum actions`.", show_default=False)],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="What to run; see `stratum actions`.", show_default=False)],
     parameter: Annotated[list[str], typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="JSON, or plain text.")] = [],  # noqa: B006
     input_dataset: Annotated[str | None, typer.Option(help="The dataset to read.", show_default="source")] = None,
     output_dataset: Annotated[str | None, typer.Option(help="Name of the result.", show_default="the action's name")] = None,

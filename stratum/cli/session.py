@@ -2,7 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from stratum.cli.output import duration, progress_console
+
 if TYPE_CHECKING:
+    from stamina.instrumentation import RetryDetails
+
     from stratum.client import Client
 
 RETRY_SECONDS = 10.0
@@ -11,6 +15,14 @@ RETRY_SECONDS = 10.0
 
 def connect() -> "Client":
     """A client of the platform that the environment names, else of the local one."""
+    from stamina.instrumentation import set_on_retry_hooks
+
     from stratum.client import Client
 
+    set_on_retry_hooks([_tell])  # the default one logs, to where only results belong
     return Client(retry_seconds=RETRY_SECONDS)
+
+
+def _tell(retry: "RetryDetails") -> None:
+    message = str(retry.caused_by).partition("\n")[0]
+    progress_console().print(f"{message} Trying again in {duration(retry.wait_for)}.", style="yellow")

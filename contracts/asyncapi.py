@@ -6,7 +6,7 @@ from typing import Any
 
 from contracts.documents import json_schema_of
 from contracts.event import CommandRefused, JobEnded, JobPending, JobSubmitted, Relist
-from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER, Topics
+from contracts.topics import CUT_HEADER, OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER, Topics
 
 _TOPICS = Topics(prefix="{prefix}")
 _KEYED_BY_PROCESS = {"type": "string", "format": "uuid", "description": "The process id: all messages of a process stay in order."}
@@ -169,7 +169,7 @@ def _dead_letter() -> dict[str, Any]:
     return {
         "name": "DeadLetter",
         "title": "DeadLetter",
-        "summary": "A record as it came, key and value untouched, and why it could not be taken.",
+        "summary": "A record as it came, its value cut if it is very long, and why it could not be taken.",
         "contentType": "application/octet-stream",
         "headers": {
             "type": "object",
@@ -179,6 +179,7 @@ def _dead_letter() -> dict[str, Any]:
                 TOPIC_HEADER: {**text, "description": "The topic it was read from."},
                 PARTITION_HEADER: {**text, "pattern": "^[0-9]+$", "description": "Its partition there."},
                 OFFSET_HEADER: {**text, "pattern": "^[0-9]+$", "description": "Its offset there."},
+                CUT_HEADER: {**text, "pattern": "^[0-9]+$", "description": "Length of a value that was cut, in bytes."},
             },
         },
         "payload": {"description": "Any bytes: what made it a dead letter may be that it is no JSON."},

@@ -87,6 +87,7 @@ ContractVersion = Annotated[Literal[1], BeforeValidator(_is_no_truth_value)]
 
 
 _MOST_NESTED = 64
+_MOST_BYTES = 256 * 1024
 
 
 def _check_storable(value: Any, depth: int = 0) -> None:
@@ -110,6 +111,8 @@ def _check_storable(value: Any, depth: int = 0) -> None:
 
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
     _check_storable(value)
+    if len(canonical_json(value)) > _MOST_BYTES:
+        raise ValueError(f"must have at most {_MOST_BYTES} bytes as JSON: it goes into a message")
     return value
 
 

@@ -8,6 +8,8 @@ TOPIC_HEADER = "stratum-topic"
 """On a dead letter: the topic it was read from; with the next two, the very record."""
 PARTITION_HEADER = "stratum-partition"
 OFFSET_HEADER = "stratum-offset"
+CUT_HEADER = "stratum-cut-from"
+"""On a dead letter whose value was too long to be kept whole: its length in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Topics:
 
     @staticmethod
     def dlq(topic: str) -> str:
-        """Where unreadable messages of `topic` go: key and value as they came, the four headers above added."""
+        """Where unreadable messages of `topic` go: key and value as they came (a very long value cut), the headers above added."""
         return f"{topic}.dlq"
 
     @property

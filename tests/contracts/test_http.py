@@ -50,6 +50,12 @@ def test_nesting_has_a_bottom() -> None:
         ProcessRequest.model_validate({**MISSION, "parameters": {"a": _nested(900)}})
 
 
+def test_parameters_fit_into_a_message() -> None:
+    ProcessRequest.model_validate({**MISSION, "parameters": {"a": "\u00e4" * 131_000}})
+    with pytest.raises(ValidationError, match="at most 262144 bytes"):
+        ProcessRequest.model_validate({**MISSION, "parameters": {"a": "\u00e4" * 132_000}})
+
+
 @given(
     st.dictionaries(
         st.text(max_size=3), st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)

@@ -74,7 +74,12 @@ class ObjectStore:
         """All objects whose key starts with `prefix`."""
         with _translated(f"s3://{bucket}/{prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            return [StoredObject(item["Key"], item["Size"], item["ETag"].strip('"')) for page in pages for item in page.get("Contents", [])]
+            return [
+                StoredObject(item["Key"], item["Size"], item["ETag"].strip('"'))
+                for page in pages
+                for item in page.get("Contents", [])
+                if not item["Key"].endswith("/")  # folder markers, which S3A makes and some stores list
+            ]
 
 
 @contextmanager

@@ -107,12 +107,9 @@ class Action(Contract):
 
     @cached_property
     def revision(self) -> str:
-        """Hash of all that can change a result. Sizes and limits are left out: tuning them does not make other work of it."""
-        return sha256_of(
-            self.model_dump(
-                mode="json", include={"name", "image", "entry_point", "parameters", "inputs_parameter", "query_parameter", "deterministic"}
-            )
-        )
+        """Hash of all that can change a result. Sizes, limits and texts are left out: changing them does not make other work of it."""
+        kept = {"name", "image", "entry_point", "inputs_parameter", "query_parameter", "deterministic"}
+        return sha256_of({**self.model_dump(mode="json", include=kept), "parameters": _without_texts(self.parameters)})
 
     @cached_property
     def validator(self) -> Draft202012Validator:
@@ -129,6 +126,17 @@ class Action(Contract):
             for problem in self.validator.iter_errors(example):
                 raise ValueError(f"examples[{number}] breaks the action's own schema at {problem.json_path}: {problem.message}")
         return self
+
+
+def _without_texts(schema: Any) -> Any:
+    """A JSON Schema without what it only tells people. A parameter that is called like one of these keywords has a schema there, and stays."""
+    if isinstance(schema, list):
+        return [_without_texts(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    texts = {name for name in ("title", "description", "$comment") if isinstance(schema.get(name), str)}
+    texts |= {"examples"} if isinstance(schema.get("examples"), list) else set()
+    return {name: _without_texts(value) for name, value in schema.items() if name not in texts}
 
 
 class CatalogFile(Contract):

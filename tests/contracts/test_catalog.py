@@ -111,6 +111,9 @@ def test_no_catalog(tmp_path: Path) -> None:
         Catalog.load(tmp_path / "missing")
 
 
+_PARAMETERS: dict[str, Any] = yaml.safe_load(ACTIONS)["actions"][0]["parameters"]
+
+
 def _action(**changes: Any) -> Action:
     (document,) = yaml.safe_load(ACTIONS)["actions"]
     return Action.model_validate({**document, **changes})
@@ -123,6 +126,7 @@ def _action(**changes: Any) -> Action:
         {"image": "stratum/spark-jobs:0.2.0"},
         {"entry_point": "other_jobs"},
         {"parameters": {"type": "object"}},
+        {"parameters": {**_PARAMETERS, "properties": {**_PARAMETERS["properties"], "description": {"type": "string"}}}},
         {"inputs_parameter": "inputs"},
         {"deterministic": False},
     ],
@@ -139,6 +143,8 @@ def test_what_can_change_a_result_makes_another_revision(change: dict[str, Any])
         {"complexity": 3.5},
         {"limits": {"time_limit_seconds": 60, "max_attempts": 1}},
         {"examples": []},
+        {"parameters": {**_PARAMETERS, "title": "Parameters", "description": "All of them.", "examples": [{}]}},
+        {"parameters": {**_PARAMETERS, "properties": {"currency": {**_PARAMETERS["properties"]["currency"], "description": "ISO 4217."}}}},
     ],
 )
 def test_what_cannot_does_not(change: dict[str, Any]) -> None:

@@ -129,7 +129,7 @@ class Action(Contract):
 
 
 def _without_texts(schema: Any) -> Any:
-    """A JSON Schema without what it only tells people. A parameter that is called like one of these keywords has a schema there, and stays."""
+    """A JSON Schema without what it only tells people. A parameter named like one of these keywords has a schema there, and stays."""
     if isinstance(schema, list):
         return [_without_texts(item) for item in schema]
     if not isinstance(schema, dict):

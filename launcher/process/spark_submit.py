@@ -96,6 +96,7 @@ class SparkSubmit:
             "PYTHONHASHSEED": "0",  # as spark-submit sets it: workers must agree on hashes
             "PYTHONSAFEPATH": "1",  # modules beside the application file must not hide others
             "PYTHONUNBUFFERED": "1",
+            "SPARK_LOCAL_IP": "127.0.0.1",
             "TMPDIR": str(folder.scratch),
             "STRATUM_S3_ENDPOINT": settings.s3_endpoint,
             "STRATUM_S3_REGION": settings.s3_region,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stratum.cli.ingest import transfer_progress
-from stratum.cli.output import ago, console, duration, say, say_titled, size, table
+from stratum.cli.output import ago, console, duration, say, say_titled, show_table, size, table
 from stratum.cli.process_view import live_progress
 from stratum.client import Client
 from stratum.errors import CorruptDataset, MissingLibrary, NotFound
@@ -160,7 +160,7 @@ def _print_result(result: "pa.Table") -> None:
         cells = (f"{delays[carrier, month]:.1f}" if (carrier, month) in delays else "-" for month in months)
         shown.add_row(carrier, f"{flights[carrier]:,}", *cells)
     console().print()
-    console().print(shown)
+    show_table(shown)
 
 
 def _print_places(manifest: "Dataset") -> None:
@@ -175,7 +175,7 @@ def _print_timings(timings: Timings) -> None:
         phases = ", ".join(f"{name} {duration(took)}" for name, took in timings.phases.get(part, {}).items())
         shown.add_row(part, duration(seconds), phases)
     shown.add_row("all", duration(sum(timings.parts.values())), "")
-    console().print(shown)
+    show_table(shown)
 
 
 def _print_next() -> None:

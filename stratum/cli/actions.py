@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stratum.cli.options import Json
-from stratum.cli.output import console, print_json, say, table
+from stratum.cli.output import print_json, say, say_titled, show_table, table
 from stratum.cli.session import connect
 from stratum.errors import NotFound
 
@@ -33,10 +33,10 @@ def actions(
     if json:
         print_json({"items": [action.model_dump(mode="json") for action in found]})
     elif name is None:
-        shown = table("Action", "What it does", "Parameters")
+        shown = table("Action", "What it does", "Parameters", fold=("What it does", "Parameters"))
         for action in found:
             shown.add_row(action.name, action.description, ", ".join(_parameter_names(action)))
-        console().print(shown)
+        show_table(shown)
         say("The parameters of one: stratum actions NAME", "dim")
     else:
         _show_one(found[0])
@@ -48,22 +48,22 @@ def _parameter_names(action: "ActionDescription") -> list[str]:
 
 
 def _show_one(action: "ActionDescription") -> None:
-    from rich.text import Text
-
-    console().print(Text(action.name, style="bold"), Text(action.description))
-    shown = table("Parameter", "Type", "Needed", "Meaning")
+    say_titled(action.name, action.description)
+    shown = table("Parameter", "Type", "Needed", "Meaning", fold=("Type", "Meaning"))
     for name, schema in action.parameters.get("properties", {}).items():
         needed = "yes" if name in action.parameters.get("required", []) else ""
         shown.add_row(name, _type(schema), needed, schema.get("description", ""))
-    console().print(shown)
+    show_table(shown)
     for example in action.examples:
         options = " ".join(f"-p {_shell(f'{key}={_text(value)}')}" for key, value in example.items())
-        console().print(Text(f"stratum run ENTITY VERSION {action.name} {options}", style="dim"))
+        say(f"stratum run ENTITY VERSION {action.name} {options}", "dim")
 
 
 def _type(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
+    if "oneOf" in schema:
+        return " | ".join(_type(choice) for choice in schema["oneOf"])
     kind = schema.get("type", "")
     return " | ".join(kind) if isinstance(kind, list) else str(kind)
 

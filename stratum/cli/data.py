@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stratum.cli.options import Dataset, Entity, Json, Version
-from stratum.cli.output import ago, console, plain_row, print_json, rows_table, say, size, table
+from stratum.cli.output import ago, plain_row, print_json, rows_table, say, show_table, size, table
 from stratum.cli.session import connect
 from stratum.errors import NotFound
 
@@ -53,7 +53,7 @@ def head(
         print_json([plain_row(row) for row in found])
         return
     columns = [column.name for column in sealed.manifest.columns]
-    console().print(rows_table(found, columns))
+    show_table(rows_table(found, columns))
     total = sealed.manifest.rows
     say(f"{len(found):,} of {total:,} rows, {size(sealed.manifest.bytes)} in {sealed.manifest.location}", "dim")
 
@@ -68,7 +68,7 @@ def _show_entities(entities: "list[EntitySummary]", *, json: bool) -> None:
     shown = table("Entity", "Versions", "Datasets", "Updated", right=("Versions", "Datasets"))
     for e in entities:
         shown.add_row(e.entity_id, f"{e.versions:,}", f"{e.datasets:,}", ago(e.updated_at))
-    console().print(shown)
+    show_table(shown)
 
 
 def _show_versions(entity: str, versions: "list[VersionSummary]", *, json: bool) -> None:
@@ -79,4 +79,4 @@ def _show_versions(entity: str, versions: "list[VersionSummary]", *, json: bool)
     for v in versions:
         for d in v.datasets:
             shown.add_row(v.data_version, d.dataset, f"{d.rows:,}", size(d.bytes), ago(d.created_at), d.location)
-    console().print(shown)
+    show_table(shown)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stratum.cli.options import Json, ProcessId
-from stratum.cli.output import console, print_json, table
+from stratum.cli.output import print_json, show_table, table
 from stratum.cli.session import connect
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def events(process_id: ProcessId, json: Json = False) -> None:
     if json:
         print_json({"items": [event.model_dump(mode="json") for event in found]})
         return
-    console().print(_timeline(found))
+    show_table(_timeline(found))
 
 
 def logs(
@@ -50,7 +50,7 @@ def logs(
 def _timeline(found: "list[ProcessEvent]") -> Any:
     from rich.text import Text
 
-    shown = table("#", "At", "After", "Event", "", right=("#", "After"))
+    shown = table("#", "At", "After", "Event", "", right=("#", "After"), fold=("",))
     before: list[datetime | None] = [None, *(event.at for event in found)]
     for event, (earlier, at) in zip(found, pairwise(before), strict=True):
         after = f"+{(at - earlier).total_seconds():.1f} s" if at and earlier else ""

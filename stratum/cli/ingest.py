@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stratum.cli.options import Entity, Json, Version
-from stratum.cli.output import console, facts, print_model, progress_console, say, size
+from stratum.cli.output import print_model, progress_console, say, show_facts, size
 from stratum.cli.session import connect
 
 if TYPE_CHECKING:
@@ -50,16 +50,14 @@ def show_manifest(manifest: "Dataset", *, json: bool) -> None:
     name = f"{manifest.entity_id}/{manifest.data_version}/{manifest.dataset}"
     columns = ", ".join(f"{column.name} {column.type}" for column in manifest.columns)
     say(f"Sealed {name}", "bold green")
-    console().print(
-        facts(
-            [
-                ("rows", f"{manifest.rows:,}"),
-                ("size", f"{size(manifest.bytes)} in {len(manifest.files)} file{'s' * (len(manifest.files) != 1)}"),
-                ("columns", columns),
-                ("location", manifest.location),
-                ("manifest", manifest.manifest),
-            ]
-        )
+    show_facts(
+        [
+            ("rows", f"{manifest.rows:,}"),
+            ("size", f"{size(manifest.bytes)} in {len(manifest.files)} file{'s' * (len(manifest.files) != 1)}"),
+            ("columns", columns),
+            ("location", manifest.location),
+            ("manifest", manifest.manifest),
+        ]
     )
 
 

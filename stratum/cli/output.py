@@ -26,10 +26,14 @@ STATE_STYLES = {
 
 @cache
 def console() -> "Console":
-    """For results. Nothing is markup: reasons and data may hold brackets. Where nobody looks, lines are as long as they are."""
+    """For results. Where nobody looks, lines are as long as they are."""
+    return _console(None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
+def _console(width: int | None) -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    return Console(highlight=False, markup=False, emoji=False, width=width)  # no markup: reasons and data may hold brackets
 
 
 def say(text: str, style: str = "") -> None:
@@ -93,30 +97,36 @@ def _jsonable(value: Any) -> Any:
             return str(value)
 
 
-def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> "Table":
-    """An empty table; the columns in `right` hold numbers."""
+def table(*columns: str, right: Iterable[str] = (), fold: Iterable[str] = (), title: str | None = None) -> "Table":
+    """An empty table. The columns in `right` hold numbers, those in `fold` text that may be broken into lines."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, header_style="bold")
-    numbers = set(right)
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    numbers, texts = set(right), set(fold)
     for name in columns:
-        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold", no_wrap=name not in texts)
     return made
 
 
-def facts(pairs: Sequence[tuple[str, Any]]) -> "Table":
-    """Names and values below each other; those that are None are left out."""
-    from rich.table import Table
+def show_table(made: "Table") -> None:
+    """Print a table as wide as the terminal; as wide as it likes where ids and addresses would have to be broken otherwise."""
+    from rich.measure import Measurement
+
+    unbroken = Measurement.get(console(), console().options.update(max_width=PIPED_WIDTH), made)
+    fits = unbroken.minimum <= console().width
+    (console() if fits else _console(unbroken.maximum)).print(made, soft_wrap=True, no_wrap=False, overflow="fold")
+
+
+def show_facts(pairs: Sequence[tuple[str, Any]]) -> None:
+    """Print names and values, one pair a line, values never broken; those that are None are left out."""
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim")
-    grid.add_column(overflow="fold")
-    for name, value in pairs:
-        if value is not None:
-            grid.add_row(name, value if isinstance(value, Text) else str(value))
-    return grid
+    shown = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        line = Text.assemble((f"{name:<{width}}  ", "dim"), value if isinstance(value, Text) else str(value))
+        console().print(line, soft_wrap=True)
 
 
 def rows_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> "Table":
@@ -179,6 +189,9 @@ def duration(seconds: float) -> str:
 
 
 def ago(moment: datetime) -> str:
-    """How long since `moment`."""
+    """How long since `moment`, roughly."""
     seconds = (datetime.now(UTC) - moment).total_seconds()
-    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return "just now"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stratum.cli.options import Json
-from stratum.cli.output import console, facts, print_json, progress_console, say
+from stratum.cli.output import print_json, progress_console, say, show_facts
 from stratum.errors import MissingLibrary, StratumError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def status(json: Json = False) -> None:
     if json:
         print_json(document)
     else:
-        console().print(facts(list(document.items())))
+        show_facts(list(document.items()))
 
 
 def demo() -> None:
@@ -101,14 +101,12 @@ def _until_interrupted() -> None:
 def _show(document: dict[str, Any]) -> None:
     store = document["s3"]
     say("The platform is up.", "bold green")
-    console().print(
-        facts(
-            [
-                ("API", document["url"]),
-                ("token", document["token"]),
-                ("S3", f"{store['endpoint']}  bucket {store['bucket']}"),
-                ("data", document["data_dir"]),
-            ]
-        )
+    show_facts(
+        [
+            ("API", document["url"]),
+            ("token", document["token"]),
+            ("S3", f"{store['endpoint']}  bucket {store['bucket']}"),
+            ("data", document["data_dir"]),
+        ]
     )
     say("Next: stratum demo, or stratum ingest ENTITY VERSION FILE…", "dim")

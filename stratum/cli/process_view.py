@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from stratum.cli.errors import FAILED
-from stratum.cli.output import ago, console, duration, facts, print_model, progress_console, size, state_text, table
+from stratum.cli.output import ago, duration, print_model, progress_console, show_facts, show_table, size, state_text, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,19 +29,19 @@ def show(process: "Process", *, json: bool) -> None:
     if json:
         print_model(process)
         return
-    console().print(facts(_facts(process)))
+    show_facts(_facts(process))
     if process.artifacts:
         made = table("Dataset", "Rows", "Size", "Fingerprint", "Location", right=("Rows", "Size"))
         for a in process.artifacts:
             name = f"{process.entity_id}/{a.data_version}/{a.dataset}"
             made.add_row(name, f"{a.rows:,}", size(a.bytes), a.content_fingerprint, a.location)
-        console().print(made)
+        show_table(made)
     if len(process.attempts) > 1 or (process.attempts and process.state != "succeeded"):
-        tries = table("Attempt", "State", "Began", "Took", "Reason", right=("Attempt", "Took"))
+        tries = table("Attempt", "State", "Began", "Took", "Reason", right=("Attempt", "Took"), fold=("Reason",))
         for t in process.attempts:
             took = duration((t.ended_at - t.started_at).total_seconds()) if t.started_at and t.ended_at else ""
             tries.add_row(str(t.number), state_text(t.state), ago(t.started_at) if t.started_at else "", took, t.reason)
-        console().print(tries)
+        show_table(tries)
 
 
 def _facts(process: "Process") -> list[tuple[str, object]]:

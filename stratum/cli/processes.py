@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from stratum.cli.options import Json, ProcessId, Timeout, Wait
-from stratum.cli.output import ago, console, print_model, say, state_text, table
+from stratum.cli.output import ago, print_model, say, show_table, state_text, table
 from stratum.cli.process_view import show, wait_and_show
 from stratum.cli.session import connect
 
@@ -41,11 +41,11 @@ def list_(
     if not page.items:
         say("No processes. Start one: stratum run ENTITY VERSION ACTION")
         return
-    found = table("Process", "State", "Action", "Makes", "Created", "Reason")
+    found = table("Process", "State", "Action", "Makes", "Created", "Reason", fold=("Reason",))
     for p in page.items:
         made = f"{p.entity_id}/{p.output_data_version}/{p.output_dataset}"
         found.add_row(str(p.id), state_text(p.state), p.action, made, ago(p.created_at), p.reason)
-    console().print(found)
+    show_table(found)
     if page.next_cursor:
         say(f"There are more: stratum list --cursor {page.next_cursor}")
 

@@ -4,7 +4,7 @@ import typer
 
 from stratum.cli.errors import DIFFERENT
 from stratum.cli.options import Dataset, Entity, Json, Timeout, Version
-from stratum.cli.output import console, facts, print_json, say
+from stratum.cli.output import print_json, say, show_facts
 from stratum.cli.process_view import live_progress
 from stratum.cli.session import connect
 
@@ -34,15 +34,13 @@ def reproduce(entity: Entity, version: Version, dataset: Dataset, timeout: Timeo
         verdict = "The same rows, to the last bit." if result.same else "The two runs made different rows."
         say(verdict, "bold green" if result.same else "bold red")
         revision = None if result.same_revision else "the action has changed since; that may be why"
-        console().print(
-            facts(
-                [
-                    ("first", f"{result.expected}  {entity}/{version}/{dataset}"),
-                    ("again", f"{result.found}  {entity}/{result.data_version}/{dataset}"),
-                    ("note", revision),
-                    ("process", result.process.id),
-                    ("location", result.location),
-                ]
-            )
+        show_facts(
+            [
+                ("first", f"{result.expected}  {entity}/{version}/{dataset}"),
+                ("again", f"{result.found}  {entity}/{result.data_version}/{dataset}"),
+                ("note", revision),
+                ("process", result.process.id),
+                ("location", result.location),
+            ]
         )
     raise typer.Exit(0 if result.same else DIFFERENT)

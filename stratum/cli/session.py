@@ -23,6 +23,6 @@ def connect() -> "Client":
     return Client(retry_seconds=RETRY_SECONDS)
 
 
-def _tell(retry: "RetryDetails") -> None:
-    message = str(retry.caused_by).partition("\n")[0]
-    progress_console().print(f"{message} Trying again in {duration(retry.wait_for)}.", style="yellow")
+def _tell(details: "RetryDetails") -> None:
+    message = str(details.caused_by).partition("\n")[0]
+    progress_console().print(f"{message} Trying again in {duration(details.wait_for)}.", style="yellow")

@@ -20,6 +20,7 @@ def spark_conf(s3_endpoint: str, s3_region: str, *, shuffle_partitions: int | No
 
 _SESSION = {
     "spark.ui.enabled": "false",
+    "spark.log.level": "WARN",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.catalogImplementation": "in-memory",
@@ -47,8 +48,10 @@ def _s3a(endpoint: str, region: str) -> dict[str, str]:
         "path.style.access": "true",
         "connection.ssl.enabled": str(urlsplit(endpoint).scheme == "https").lower(),
         "aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
+        # Names of files are unique, so S3A need not ask the store before each thing that it makes.
+        "performance.flags": "create,delete,mkdir",
         # A dead store is reported within minutes: the SDK's and S3A's retries multiply, and S3A's defaults reach hours.
-        "connection.establish.timeout": "5s",
+        "connection.establish.timeout": "15s",
         "connection.timeout": "60s",
         "attempts.maximum": "3",
         "retry.limit": "5",

@@ -47,6 +47,8 @@ class Datasets:
     def write(self, rows: DataFrame, path: DatasetPath, run_id: str) -> None:
         """Write `rows` into the run's folder. Its files become visible all at once."""
         rows.write.mode("errorifexists").parquet(_s3a(path, path.run_prefix(run_id)))
+        # The committer leaves an empty object that stands for the folder. It is no file of the dataset.
+        self.store.delete(path.root.bucket, path.run_prefix(run_id))
 
     def propose(self, path: DatasetPath, run_id: str, schema: T.StructType, quality: Mapping[str, Any]) -> ProposedDataset:
         """What the run made, read back from where it lies.

@@ -32,7 +32,7 @@ class StoredObject:
 
 
 class ObjectStore:
-    """Get, put and list; each is tried for about a minute.
+    """Get, put, delete and list; each is tried for about a minute.
 
     All methods raise `StorageUnavailable` when the store cannot be reached or fails, `StorageRefused` when it denies.
     """
@@ -69,6 +69,11 @@ class ObjectStore:
         """Put an object, JSON."""
         with _translated(f"s3://{bucket}/{key}"):
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete an object, if it is there."""
+        with _translated(f"s3://{bucket}/{key}"):
+            self._s3.delete_object(Bucket=bucket, Key=key)
 
     def list(self, bucket: str, prefix: str) -> list[StoredObject]:
         """All objects whose key starts with `prefix`."""

@@ -1,0 +1,101 @@
+"""One Spark session and one SeaweedFS for all tests of the jobs; a storage root and a callback server for each."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.command import Command
+from contracts.layout import StorageRoot
+from contracts.spark_conf import spark_conf
+from spark_jobs.session import start_session
+from stratum.local.jars import fetch
+from stratum.local.java import Java, ensure_java
+from tests.spark_jobs import control_plane, seaweed
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def java() -> Java:
+    return ensure_java(print)
+
+
+@pytest.fixture(scope="session")
+def jars(java: Java) -> Path:
+    return fetch("s3a", java)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[seaweed.S3Server]:
+    with seaweed.running(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(s3_server: seaweed.S3Server) -> Any:
+    return s3_server.client()
+
+
+@pytest.fixture(scope="session")
+def spark(java: Java, jars: Path, s3_server: seaweed.S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    os.environ["JAVA_HOME"] = str(java.home)
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    local = {
+        "spark.master": "local[2]",
+        "spark.driver.extraClassPath": f"{jars}/*",
+        "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
+    }
+    conf = spark_conf(s3_server.endpoint, "us-east-1", shuffle_partitions=3) | local
+    session = start_session("tests", conf, access_key=s3_server.access_key, secret_key=s3_server.secret_key)
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def root(s3_server: seaweed.S3Server) -> StorageRoot:
+    # A prefix, not a bucket: SeaweedFS gives every bucket volumes of its own, and soon has no more.
+    return StorageRoot(seaweed.BUCKET, f"{uuid4().hex}/")
+
+
+@pytest.fixture
+def callbacks(root: StorageRoot) -> Iterator[control_plane.CallbackServer]:
+    with control_plane.serving(control_plane.CallbackServer(storage_root=root.uri)) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """Starts drivers as the launcher does: `spark-submit` with the command in a file."""
+
+    java: Java
+    jars: Path
+    s3: seaweed.S3Server
+    folder: Path
+
+    def start(self, command: Command, *more: str, **environment: str) -> "subprocess.Popen[str]":
+        file = self.folder / f"{uuid4()}.json"
+        file.write_text(command.model_dump_json())
+        submit = [str(Path(sys.executable).with_name("spark-submit")), "--master", "local[2]", "--driver-memory", "512m"]
+        submit += ["--driver-class-path", f"{self.jars}/*", str(ROOT / "spark_jobs" / "__main__.py"), "run", "--command", str(file), *more]
+        env = os.environ | {"JAVA_HOME": str(self.java.home), "PYSPARK_PYTHON": sys.executable} | self.s3.environment | environment
+        return subprocess.Popen(
+            submit, env=env, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def run(self, command: Command, *more: str, **environment: str) -> tuple[int, str]:
+        process = self.start(command, *more, **environment)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+
+@pytest.fixture
+def submit(java: Java, jars: Path, s3_server: seaweed.S3Server, tmp_path: Path) -> Submitter:
+    return Submitter(java, jars, s3_server, tmp_path)

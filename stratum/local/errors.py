@@ -27,6 +27,22 @@ class PackageMissing(LocalError):
     """A Python package of the `local` extra is not installed."""
 
 
+class PortsExhausted(LocalError):
+    """No free port was found."""
+
+
+class RootUnsupported(LocalError):
+    """PostgreSQL refuses to run as root, and no other user could be used."""
+
+
+class DiskFull(LocalError):
+    """There is too little room for the data."""
+
+
+class SettingInvalid(LocalError):
+    """An environment variable holds what cannot be used."""
+
+
 class StateUnreadable(LocalError):
     """The home folder holds state this version cannot use."""
 
@@ -37,7 +53,3 @@ class ServiceFailed(LocalError):
 
 class SupervisorFailed(LocalError):
     """The process supervisor did not start, or refused a command."""
-
-
-class NotRunning(LocalError):
-    """The platform was asked for something that only a running one has."""

@@ -37,6 +37,7 @@ class Java:
 
     @property
     def binary(self) -> Path:
+        """The program `java`."""
         return self.home / "bin" / "java"
 
 

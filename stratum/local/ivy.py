@@ -19,24 +19,26 @@ DOWNLOAD_TIMEOUT_SECONDS = 900
 
 @dataclass(frozen=True, order=True)
 class Coordinates:
-    """Where a jar lives in a Maven repository."""
+    """Where a jar lives in a Maven repository; `classifier` tells the tests of a library from the library."""
 
     group: str
     name: str
     version: str
+    classifier: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Coordinates:
-        """From `group:name:version`."""
-        group, name, version = text.split(":")
-        return cls(group, name, version)
+        """From `group:name:version` or `group:name:version:classifier`."""
+        group, name, version, *classifier = text.split(":")
+        return cls(group, name, version, *classifier)
 
     def __str__(self) -> str:
-        return f"{self.group}:{self.name}:{self.version}"
+        return ":".join(filter(None, (self.group, self.name, self.version, self.classifier)))
 
     @property
     def file_name(self) -> str:
-        return f"{self.name}-{self.version}.jar"
+        """Under which the jar is kept."""
+        return "-".join(filter(None, (self.name, self.version, self.classifier))) + ".jar"
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ def retrieve(dependencies: Iterable[Dependency], java: Java, scratch: Path) -> d
     (scratch / "ivy.xml").write_text(_module(wanted))
     command = [str(java.binary), "-cp", str(_ivy_jar()), "org.apache.ivy.Main", "-ivy", str(scratch / "ivy.xml")]
     command += ["-settings", str(_settings(wanted, scratch)), "-cache", str(scratch / "cache"), "-warn"]
-    command += ["-types", "jar", "bundle", "-retrieve", f"{scratch}/jars/[organisation]/[module]/[revision].[ext]"]
+    command += ["-types", "jar", "bundle", "-retrieve", f"{scratch}/jars/[organisation]/[module]/[revision](:[classifier]).[ext]"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise JarsUnavailable(f"Fetching jars took over {DOWNLOAD_TIMEOUT_SECONDS} s.", _remedy()) from error
     if done.returncode != 0:
         raise JarsUnavailable(f"Ivy could not fetch the jars:\n{_complaints(done.stdout + done.stderr)}\n", _remedy())
-    return {Coordinates(jar.parent.parent.name, jar.parent.name, jar.stem): jar for jar in scratch.glob("jars/*/*/*.jar")}
+    return {Coordinates(jar.parent.parent.name, jar.parent.name, *jar.stem.split(":")): jar for jar in scratch.glob("jars/*/*/*.jar")}
 
 
 def _module(dependencies: list[Dependency]) -> str:
@@ -86,14 +88,21 @@ def _module(dependencies: list[Dependency]) -> str:
     lines = [
         f"<dependency org={quoteattr(d.coordinates.group)} name={quoteattr(d.coordinates.name)}"
         f' rev={quoteattr(d.coordinates.version)} transitive="{str(d.transitive).lower()}"'
-        f' conf="{"default->master,runtime" if d.transitive else "default->master(*)"}"/>'
+        f' conf="{"default->master,runtime" if d.transitive else "default->master(*)"}">{_artifact(d.coordinates)}</dependency>'
         for d in dependencies
     ]
     return (
-        '<ivy-module version="2.0"><info organisation="stratum" module="jars"/>'
+        '<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven"><info organisation="stratum" module="jars"/>'
         '<configurations><conf name="default"/></configurations>'
         f"<dependencies>{''.join(lines)}</dependencies></ivy-module>"
     )
+
+
+def _artifact(coordinates: Coordinates) -> str:
+    """Names the jar where it is not the module's main one."""
+    if not coordinates.classifier:
+        return ""
+    return f'<artifact name={quoteattr(coordinates.name)} type="jar" ext="jar" m:classifier={quoteattr(coordinates.classifier)}/>'
 
 
 def _settings(dependencies: list[Dependency], scratch: Path) -> Path:

@@ -68,6 +68,8 @@ GROUPS: Mapping[str, Declared] = {
         ),
         beside_pyspark=True,
     ),
+    # The 22 TPC-H queries, as Spark's own tests hold them; for our tests alone.
+    "tpch": Declared(roots=(_alone(f"org.apache.spark:spark-sql_2.13:{_SPARK}:tests"),), beside_pyspark=False),
 }
 
 # PySpark has these classes under another artifact's name.
@@ -231,6 +233,7 @@ def _download(group: LockedGroup, java: Java, folder: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,8 +1,18 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.e2e.platform import Platform, running_platform
 from tests.figures import lines
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One platform for the tests that leave it whole; those that kill parts of it have one of their own."""
+    with running_platform(tmp_path_factory.mktemp("platform")) as platform:
+        yield platform
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,4 +1,4 @@
-"""A server as the supervisor runs it."""
+"""A server as the supervisor runs it, described so that another process can start it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-_KEPT = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME")
+# Anything else in the caller's shell (AWS_…, PG…, SPARK_…, WEED_…) would reach into our servers.
+KEPT_VARIABLES = frozenset(
+    "HOME LANG LC_ALL LD_LIBRARY_PATH LOGNAME PATH PYTHONPATH SHELL SSL_CERT_FILE TMPDIR TZ USER XDG_CACHE_HOME".split()
+)
 
 
 class Program(BaseModel):
     """How to run one server in the foreground.
 
     Attributes:
-        argv: the command line; no secret is in it.
-        environment: what the server gets beside `base_environment`.
+        name: unique in its home; names its log too.
+        argv: the command line; no secret is in it. What runs is this very process, without a wrapper.
         folder: its working folder.
+        environment: what it gets beside `base_environment`.
         stop_signal: how it is asked to end.
-        stop_seconds: how long it may take before it is killed.
-        stop_group: whether its whole process group is ended with it.
-        settle_seconds: how long it must run to count as started.
+        stop_seconds: from asking to SIGKILL.
+        stop_group: whether its process group gets these signals too.
+        settle_seconds: how long it must stay up to count as running.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,7 +36,7 @@ class Program(BaseModel):
     argv: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str] = {}
-    stop_signal: Literal["TERM", "INT", "QUIT"] = "TERM"
+    stop_signal: Literal["TERM", "INT", "KILL"] = "TERM"
     stop_seconds: int = 20
     stop_group: bool = True
     settle_seconds: int = 1
@@ -45,4 +49,4 @@ class Program(BaseModel):
 
 def base_environment() -> dict[str, str]:
     """What every server may know of the caller's environment."""
-    return {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}

@@ -104,7 +104,6 @@ class Seaweed:
         return Program(
             name="s3",
             argv=(str(binary()), "-logtostderr=true", "-config_dir=conf", "server", *(f"{key}={value}" for key, value in flags.items())),
-            environment={},
             folder=self.folder,
             # Asked politely it waits, at times for ever, to write its change log into volumes that are going away themselves.
             # What it acknowledged is with the operating system, and is found again after a kill.

@@ -14,7 +14,7 @@ demo: .venv/ready ## Run the main job on real flights, with real parts, on this 
 	@$(BIN)/stratum demo
 
 test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 check: .venv/ready ## Format, lint, types, import rules, generated files, lock files
 	$(BIN)/ruff format --check .
@@ -26,7 +26,7 @@ check: .venv/ready ## Format, lint, types, import rules, generated files, lock f
 	$(BIN)/uv lock --check
 
 tpch: .venv/ready ## All 22 TPC-H queries against DuckDB's answers
-	$(BIN)/pytest tests/tpch -m "slow or not slow"
+	$(BIN)/pytest tests/tpch
 
 format: .venv/ready ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .

@@ -6,14 +6,14 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from contracts.command import Sha256
 from contracts.identifiers import Identifier
-from contracts.model import Contract, Count, Ordinal, Timestamp
+from contracts.model import Contract, Count, Ordinal, Text, Timestamp, Words
 
 
 class Progress(Contract):
     """How far a run is."""
 
     fraction: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
-    stage: Annotated[str, Field(max_length=200)] | None = None
+    stage: Annotated[Words, Field(max_length=200)] | None = None
     tasks_done: Count | None = None
     tasks_total: Count | None = None
 
@@ -21,7 +21,7 @@ class Progress(Contract):
 class ProposalRef(Contract):
     """Where the run's proposal lies and what its bytes hash to."""
 
-    key: Annotated[str, Field(max_length=1024)]
+    key: Annotated[Text, Field(max_length=1024)]
     sha256: Sha256
 
 
@@ -29,7 +29,7 @@ class RunError(Contract):
     """Why a run failed. `class` is Spark's error class, or one of Stratum's own in the same notation."""
 
     class_: Annotated[str, Field(alias="class", max_length=200, pattern=r"^[A-Z][A-Z0-9_.]*$")]
-    message: Annotated[str, Field(max_length=4000)]
+    message: Annotated[Words, Field(max_length=4000)]
     retryable: bool = Field(
         strict=True, default=False, description="Whether the same work may succeed on another try: never for a bad parameter."
     )

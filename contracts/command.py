@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from contracts.identifiers import Identifier, ProcessId, Tenant
-from contracts.model import Contract, Count, HttpAddress, Ordinal, Timestamp, Tolerant, Uuid
+from contracts.model import Contract, Count, HttpAddress, Ordinal, Text, Timestamp, Tolerant, Uuid
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 MemorySize = Annotated[
@@ -73,8 +73,8 @@ class Command(AttemptRef):
     action: Identifier
     parameters: dict[str, Any]
     action_revision: Sha256
-    image: str
-    entry_point: str = Field(description="Python module of the image that the driver runs.", examples=["spark_jobs"])
+    image: Text
+    entry_point: Text = Field(description="Python module of the image that the driver runs.", examples=["spark_jobs"])
     inputs: Annotated[tuple[InputDataset, ...], Field(min_length=1)]
     output: DatasetName
     rejected_output: DatasetName | None = Field(default=None, description="Where refused rows go, when the request asks for it.")
@@ -84,8 +84,8 @@ class Command(AttemptRef):
     time_limit_seconds: Ordinal
     resource_profile: ResourceProfile | None = None
     process_chain: tuple[Any, ...] = ()
-    flow_token: str
-    traceparent: str | None = None
+    flow_token: Text
+    traceparent: Text | None = None
 
 
 class CancelCommand(AttemptRef):
@@ -93,4 +93,4 @@ class CancelCommand(AttemptRef):
 
     message_id: Uuid
     kind: Literal["cancel"] = "cancel"
-    flow_token: str = Field(description="Signed with the audience `stratum:cancel`, so that nobody else can kill work.")
+    flow_token: Text = Field(description="Signed with the audience `stratum:cancel`, so that nobody else can kill work.")

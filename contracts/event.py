@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from contracts.command import AttemptRef, ResourceProfile
-from contracts.model import Timestamp, Tolerant, Uuid
+from contracts.model import Text, Timestamp, Tolerant, Uuid, Words
 
 
 def _require_type(schema: dict[str, Any]) -> None:
@@ -18,11 +18,11 @@ class _Event(Tolerant):
 
     event_id: Uuid
     at: Timestamp = Field(description="Clock of the launcher; for people. Decisions are taken on database time.")
-    cluster: str = Field(description="Which cluster, or which machine's local platform, this was seen on.")
+    cluster: Text = Field(description="Which cluster, or which machine's local platform, this was seen on.")
 
 
 class _JobEvent(_Event, AttemptRef):
-    job_name: str
+    job_name: Text
 
 
 class JobSubmitted(_JobEvent):
@@ -37,7 +37,7 @@ class JobPending(_JobEvent):
     """The job exists and waits; `cause` says for what, in words a caller understands."""
 
     type: Literal["pending"] = "pending"
-    cause: str
+    cause: Words
 
 
 class JobEnded(_JobEvent):
@@ -46,15 +46,15 @@ class JobEnded(_JobEvent):
     type: Literal["ended"] = "ended"
     outcome: Literal["completed", "failed", "killed", "out_of_memory", "time_limit", "vanished", "absent"]
     exit_code: Annotated[int, Field(strict=True)] | None = None
-    message: str = Field(description="Why, in plain words.")
+    message: Words = Field(description="Why, in plain words.")
 
 
 class CommandRefused(_Event, AttemptRef):
     """The launcher read the command and will not run it: forged, unknown action, impossible resources."""
 
     type: Literal["refused"] = "refused"
-    error_class: str
-    message: str
+    error_class: Text
+    message: Words
 
 
 class Relist(_Event):

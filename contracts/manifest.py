@@ -7,7 +7,7 @@ from pydantic import Field
 
 from contracts.command import InputDataset, Sha256
 from contracts.identifiers import Identifier, ProcessId, Tenant
-from contracts.model import ContractVersion, Ordinal, Timestamp, canonical_json, sha256_of
+from contracts.model import ContractVersion, Ordinal, Text, Timestamp, canonical_json, sha256_of
 from contracts.proposal import Column, DatasetContent
 
 
@@ -23,14 +23,14 @@ class Manifest(DatasetContent):
     step: Annotated[int, Field(strict=True, ge=0, le=1000)] | None
     attempt: Ordinal | None
     run_id: Identifier = Field(description="The run, or the upload, whose folder holds the files.")
-    location: str = Field(description="Folder of the Parquet files, `s3://bucket/…/`.")
+    location: Text = Field(description="Folder of the Parquet files, `s3://bucket/…/`.")
     action: Identifier | None
     action_revision: Sha256 | None
     parameters: dict[str, Any]
     inputs: tuple[InputDataset, ...]
-    image: str | None
-    code_version: str | None
-    spark_version: str | None
+    image: Text | None
+    code_version: Text | None
+    spark_version: Text | None
     created_at: Timestamp
 
     def to_bytes(self) -> builtins.bytes:

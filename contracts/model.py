@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    StringConstraints,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -68,6 +69,16 @@ UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 Timestamp = Annotated[AwareDatetime, WrittenAs(TIMESTAMP_PATTERN), Field(examples=["2024-10-05T12:00:00Z"])]
 """A moment, as RFC 3339 writes it: with its offset from UTC."""
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+"""Text for machines. NUL is refused: no database keeps it."""
+
+
+def _readable(value: Any) -> Any:
+    return value.replace("\x00", "\ufffd").encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+Words = Annotated[str, BeforeValidator(_readable)]
+"""Text for people, which may quote anything; what cannot be kept of it is replaced, so that a message is never lost for its wording."""
 Uuid = Annotated[UUID, WrittenAs(UUID_PATTERN)]
 HttpAddress = Annotated[AnyHttpUrl, WrittenAs(r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-~]*)?$")]
 Count = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]

@@ -2,36 +2,44 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from contracts.command import AttemptRef, DatasetName, Sha256
 from contracts.identifiers import Identifier
-from contracts.model import Contract, ContractVersion, Count
+from contracts.model import Contract, ContractVersion, Count, StorableObject, Text
+
+_LONGEST_BOUND = 256
 
 
 class DataFile(Contract):
     """One Parquet file. `key` is the full object key in the bucket."""
 
-    key: Annotated[str, Field(max_length=1024)]
+    key: Annotated[Text, Field(max_length=1024)]
     size: Annotated[Count, Field(description="Bytes.")]
     rows: Count
-    etag: str = Field(description="As the store gave it, without quotes.")
+    etag: Text = Field(description="As the store gave it, without quotes.")
 
 
 class Column(Contract):
     """A column. `type` is a Spark SQL type as in DDL: `bigint`, `decimal(18,2)`, `struct<a:int,b:array<string>>`."""
 
-    name: str
-    type: str
+    name: Annotated[Text, Field(min_length=1, max_length=1024)]
+    type: Text
     nullable: Annotated[bool, Field(strict=True)] = True
 
 
 class ColumnStatistics(Contract):
-    """Over all rows. Dates, timestamps and decimals are given as text; null where there are none, or the type has no order."""
+    """Over all rows. Dates, timestamps and decimals are given as text; null where there are none, the type has no order, or the text is
+    too long or has NUL characters."""
 
     min: str | int | float | bool | None = None
     max: str | int | float | bool | None = None
     nulls: Count
+
+    @field_validator("min", "max", mode="before")
+    @classmethod
+    def _leave_out_unfit_text(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and (len(value) > _LONGEST_BOUND or "\x00" in value) else value
 
 
 class DatasetContent(Contract):
@@ -42,12 +50,12 @@ class DatasetContent(Contract):
     bytes: Count
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
     schema_fingerprint: Sha256
-    column_statistics: dict[str, ColumnStatistics] = {}
-    partition_columns: tuple[str, ...] = ()
-    content_fingerprint: str | None = Field(
+    column_statistics: dict[Text, ColumnStatistics] = {}
+    partition_columns: tuple[Text, ...] = ()
+    content_fingerprint: Text | None = Field(
         default=None, description="Independent of row order, files and partitions; null for uploads, whose rows nobody has read."
     )
-    quality: dict[str, Any] = Field(default={}, description="Results of checks, such as the number of refused rows.")
+    quality: StorableObject = Field(default={}, description="Results of checks, such as the number of refused rows.")
 
 
 class ProposedDataset(DatasetContent):
@@ -75,5 +83,5 @@ class Proposal(Contract):
     entity_id: Identifier
     datasets: Annotated[tuple[ProposedDataset, ...], Field(min_length=1)]
     metrics: RunMetrics
-    code_version: str
-    spark_version: str
+    code_version: Text
+    spark_version: Text

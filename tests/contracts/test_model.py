@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from contracts.manifest import Manifest, schema_fingerprint
-from contracts.model import Timestamp, canonical_json, sha256_of
-from contracts.proposal import Column
+from contracts.model import Timestamp, Words, canonical_json, sha256_of
+from contracts.proposal import Column, ColumnStatistics
 from tests.contracts.verdicts import EXAMPLES
 
 json_values = st.recursive(
@@ -78,7 +78,10 @@ def test_schema_fingerprint_tells_order_names_types_and_nulls(other: tuple[Colum
     assert schema_fingerprint(BASE) != schema_fingerprint(other)
 
 
-@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3), st.booleans()), max_size=4))
+column_texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(column_texts, column_texts, st.booleans()), max_size=4))
 def test_schema_fingerprint_is_injective_on_its_text(columns: list[tuple[str, str, bool]]) -> None:
     first = tuple(Column(name=name, type=type_, nullable=nullable) for name, type_, nullable in columns)
     moved = tuple(Column(name=name + type_, type="", nullable=nullable) for name, type_, nullable in columns)
@@ -105,3 +108,21 @@ def test_no_moment(text: str) -> None:
 def test_a_time_without_its_offset_is_refused_in_code_too() -> None:
     with pytest.raises(ValidationError):
         timestamps.validate_python(datetime(2024, 10, 5))
+
+
+words: TypeAdapter[str] = TypeAdapter(Words)
+
+
+@given(st.text(st.characters()))
+def test_words_are_never_refused_and_always_storable(text: str) -> None:
+    kept = words.validate_python(text)
+    assert "\x00" not in kept
+    kept.encode()
+    if "\x00" not in text and text.encode(errors="ignore").decode() == text:
+        assert kept == text
+
+
+@pytest.mark.parametrize(("bound", "kept"), [("a", "a"), ("a\x00", None), ("a" * 256, "a" * 256), ("a" * 257, None), (5, 5), (None, None)])
+def test_bounds_that_cannot_be_kept_are_left_out(bound: object, kept: object) -> None:
+    statistics = ColumnStatistics.model_validate({"min": bound, "max": bound, "nulls": 0})
+    assert (statistics.min, statistics.max) == (kept, kept)

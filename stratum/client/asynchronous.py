@@ -35,7 +35,7 @@ from stratum.client.dataset import AsyncSealedDataset
 from stratum.client.objects import S3Access
 from stratum.client.settings import resolve
 from stratum.client.transport import Transport
-from stratum.errors import Invalid, ProcessFailed, TimedOut, Unavailable
+from stratum.errors import Conflict, Invalid, NotFound, ProcessFailed, TimedOut, Unavailable
 
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 2.0
@@ -285,8 +285,22 @@ class AsyncClient:
             BrokenFile: a file cannot be ingested; names the line. Nothing was uploaded.
             Conflict: the dataset exists already.
         """
-        path = _path("entities", entity_id, "versions", data_version, "datasets", dataset, "uploads")
-        return await upload.ingest(self._transport, path, files, null=null, schema=schema, delimiter=delimiter, progress=progress)
+        path = _path("entities", entity_id, "versions", data_version, "datasets", dataset)
+        await self._refuse_sealed(path)  # before what may be hours of conversion
+        uploads = f"{path}/uploads"
+        return await upload.ingest(self._transport, uploads, files, null=null, schema=schema, delimiter=delimiter, progress=progress)
+
+    async def _refuse_sealed(self, path: str) -> None:
+        try:
+            there = await self._transport.get(Dataset, path)
+        except NotFound:
+            return
+        name = f"{there.entity_id}/{there.data_version}/{there.dataset}"
+        raise Conflict(
+            f"The dataset {name} is sealed already.",
+            "Datasets never change: choose another dataset or data version.",
+            {"owner_process_id": str(there.process_id)} if there.process_id else None,
+        )
 
     async def reproduce(
         self,

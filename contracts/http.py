@@ -211,7 +211,7 @@ class UploadFile(Contract):
     """A file that the caller wants to upload."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.parquet$")] = Field(examples=["part-00000.parquet"])
-    bytes: Annotated[int, Field(strict=True, ge=1)]
+    bytes: Annotated[int, Field(strict=True, ge=1, le=5 * 1024**3, description="S3 takes at most 5 GiB in one PUT: split larger files.")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

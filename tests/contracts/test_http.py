@@ -106,6 +106,7 @@ def test_wrong_fields_are_named(field: str, value: Any) -> None:
         {"bytes": 0},
         {"bytes": -1},
         {"bytes": "1"},
+        {"bytes": 5 * 1024**3 + 1},
         {"sha256": "sha256:" + "0" * 64},
         {"sha256": "A" * 64},
         {"extra": 1},

@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import logging
 import signal
-import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from pydantic import AnyHttpUrl, ValidationError
 from contracts.command import Command
 from spark_jobs.driver import ExitCode, run
 from spark_jobs.errors import InvalidCommand, Terminated
+from spark_jobs.logs import log_as_json
 from spark_jobs.settings import read_settings
 
 log = structlog.get_logger()
@@ -27,7 +26,7 @@ _TEXTS = (str, UUID, datetime, AnyHttpUrl)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job that the arguments describe; returns the exit code."""
-    _log_as_json()
+    log_as_json()
     given = vars(_parser().parse_args(arguments))
     try:
         command = read_command(given.pop("command"), {name: text for name, text in given.items() if name in Command.model_fields})
@@ -109,17 +108,3 @@ def _is_text(name: str) -> bool:
 def _terminate(number: int, _: object) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: the report of the end must not be cut off
     raise Terminated(f"the run was asked to stop by {signal.Signals(number).name}")
-
-
-def _log_as_json() -> None:
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

@@ -66,7 +66,7 @@ def _granted(command: Command, settings: Settings, control_plane: ControlPlane, 
         with Heartbeats(control_plane, grant.heartbeat_seconds, tracker.progress, tracker.cancel) as heartbeats:
             try:
                 proposal = _Run(command, settings, grant, tracker, heartbeats).propose()
-            except Exception as error:
+            except (Exception, Terminated) as error:
                 heartbeats.check()  # a cancelled Spark job is a consequence of the loss, not a failure
                 return _report_failure(control_plane, error)
         heartbeats.check()
@@ -74,11 +74,10 @@ def _granted(command: Command, settings: Settings, control_plane: ControlPlane, 
         log.info("finished", proposal=proposal.key)
         return ExitCode.SUCCEEDED
     finally:
-        if tracker.spark is not None:
-            tracker.spark.stop()
+        tracker.stop()
 
 
-def _report_failure(control_plane: ControlPlane, error: Exception) -> ExitCode:
+def _report_failure(control_plane: ControlPlane, error: BaseException) -> ExitCode:
     reported = describe(error)
     log.error("failed", error_class=reported.class_, reason=reported.message, exc_info=error)
     control_plane.failed(reported)

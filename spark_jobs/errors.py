@@ -76,13 +76,6 @@ class StorageRefused(JobError):
     error_class = "STORAGE_REFUSED"
 
 
-class Terminated(JobError):
-    """Somebody asked the run to stop."""
-
-    error_class = "TERMINATED"
-    retryable = True
-
-
 class SparkFailed(JobError):
     """Spark failed; carries Spark's own error class."""
 
@@ -90,6 +83,10 @@ class SparkFailed(JobError):
         super().__init__(message)
         self.error_class = error_class
         self.retryable = retryable
+
+
+class Terminated(BaseException):
+    """Somebody asked the run to stop. Like `KeyboardInterrupt` no `Exception`, lest a library take it for a failure of its own."""
 
 
 class GrantLost(Exception):

@@ -2,11 +2,11 @@
 
 import re
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from contracts.callback import RunError
-from spark_jobs.errors import JobError, SparkFailed, StorageRefused, StorageUnavailable
+from spark_jobs.errors import JobError, SparkFailed, StorageRefused, StorageUnavailable, Terminated
 
 _LONGEST = 4000
 _CLASSED = re.compile(r"\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*)\]\s*(.*?)(?=\s*SQLSTATE|\n|$)", re.DOTALL)
@@ -29,6 +29,10 @@ def describe(error: BaseException) -> RunError:
 def _known(error: BaseException) -> JobError:
     if isinstance(error, JobError):
         return error
+    if isinstance(error, Terminated):
+        return SparkFailed("TERMINATED", str(error), retryable=True)
+    if isinstance(error, Py4JNetworkError | ConnectionError):
+        return SparkFailed("SPARK_LOST", "Spark's JVM ended under the run: it was killed, perhaps for its memory", retryable=True)
     if isinstance(error, PySparkException | Py4JError):
         return _of_spark(error)
     return SparkFailed("UNEXPECTED_ERROR", f"{type(error).__name__}: {error}", retryable=True)

@@ -1,5 +1,6 @@
 """How far a run is, as Spark's scheduler sees it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from py4j.protocol import Py4JError
@@ -29,6 +30,12 @@ class Tracker:
         if not total:
             return Progress(stage=self.phase)
         return Progress(fraction=done / total, stage=self.phase, tasks_done=done, tasks_total=total)
+
+    def stop(self) -> None:
+        """End Spark, if it was started and still lives."""
+        if self.spark is not None:
+            with suppress(Py4JError, OSError):  # its JVM may have gone before, by the same signal
+                self.spark.stop()
 
     def cancel(self) -> None:
         """Stop what Spark is running: the thread that waits for it gets an error."""

@@ -1,9 +1,11 @@
 """One Spark session and one SeaweedFS for all tests of the jobs; a storage root and a callback server for each."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,20 +82,32 @@ class Submitter:
     s3: seaweed.S3Server
     folder: Path
 
-    def start(self, command: Command, *more: str, **environment: str) -> "subprocess.Popen[str]":
+    @contextmanager
+    def start(self, command: Command, *more: str, **environment: str) -> "Iterator[subprocess.Popen[str]]":
         file = self.folder / f"{uuid4()}.json"
         file.write_text(command.model_dump_json())
         submit = [str(Path(sys.executable).with_name("spark-submit")), "--master", "local[2]", "--driver-memory", "512m"]
         submit += ["--driver-class-path", f"{self.jars}/*", str(ROOT / "spark_jobs" / "__main__.py"), "run", "--command", str(file), *more]
-        env = os.environ | {"JAVA_HOME": str(self.java.home), "PYSPARK_PYTHON": sys.executable} | self.s3.environment | environment
-        return subprocess.Popen(
-            submit, env=env, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
+        local = {"JAVA_HOME": str(self.java.home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+        with subprocess.Popen(
+            submit,
+            env=os.environ | local | self.s3.environment | environment,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def run(self, command: Command, *more: str, **environment: str) -> tuple[int, str]:
-        process = self.start(command, *more, **environment)
-        output, _ = process.communicate(timeout=120)
-        return process.returncode, output
+        with self.start(command, *more, **environment) as process:
+            output, _ = process.communicate(timeout=120)
+            return process.returncode, output
 
 
 @pytest.fixture

@@ -99,5 +99,5 @@ def _wait_until_ready(server: S3Server) -> None:
     client = server.client()
     if not any(bucket["Name"] == BUCKET for bucket in client.list_buckets()["Buckets"]):
         client.create_bucket(Bucket=BUCKET)
-    client.put_object(Bucket=BUCKET, Key="probe", Body=bBUCKET)
-    assert client.get_object(Bucket=BUCKET, Key="probe")["Body"].read() == bBUCKET
+    client.put_object(Bucket=BUCKET, Key="probe", Body=b"probe")
+    assert client.get_object(Bucket=BUCKET, Key="probe")["Body"].read() == b"probe"

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import os
+import signal
 from decimal import Decimal
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -114,14 +115,13 @@ def test_a_withdrawn_grant_stops_the_run(submit: Submitter, s3: Any, root: Stora
 def test_sigterm_is_reported(submit: Submitter, s3: Any, root: StorageRoot, callbacks: CallbackServer) -> None:
     source = seal(s3, root, "source", orders())
     query = "SELECT sum(a.id * b.id % 7) AS s FROM range(1000000) a CROSS JOIN range(1000000) b"
-    process = submit.start(command(callbacks.url, root, "sql", {"query": query}, source))
-    callbacks.wait_for("heartbeat")
-    [driver] = [each for each in psutil.Process(process.pid).children(recursive=True) if "python" in each.name()]
-    driver.terminate()
+    with submit.start(command(callbacks.url, root, "sql", {"query": query}, source)) as process:
+        callbacks.wait_for("heartbeat")
+        os.killpg(process.pid, signal.SIGTERM)  # both Spark's JVM and the driver get it, as from the launcher
+        output, _ = process.communicate(timeout=60)
 
-    process.communicate(timeout=60)
-    assert process.returncode == 143
-    error = callbacks.wait_for("failed")["error"]
+    assert process.returncode == 143, output
+    error = callbacks.wait_for("failed", 5)["error"]
     assert (error["class"], error["retryable"]) == ("TERMINATED", True)
 
 

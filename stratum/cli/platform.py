@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stratum.cli.options import Json
-from stratum.cli.output import print_json, progress_console, say, show_facts
+from stratum.cli.output import duration, print_json, progress_console, say, show_facts, show_table, table
 from stratum.errors import MissingLibrary, StratumError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def status(json: Json = False) -> None:
     if json:
         print_json(document)
     else:
-        show_facts(list(document.items()))
+        _show_status(document)
 
 
 def demo() -> None:
@@ -87,8 +87,8 @@ def _bring_up(platform: "Platform") -> dict[str, Any]:
 
 
 def _take_down(platform: "Platform") -> None:
-    with progress_console().status("Stopping"):
-        platform.down()
+    with progress_console().status("Stopping") as line:
+        platform.down(lambda text: line.update(text))
 
 
 def _until_interrupted() -> None:
@@ -96,6 +96,18 @@ def _until_interrupted() -> None:
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     signal.sigwait(signals)
+
+
+def _show_status(document: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    style = {"up": "green", "degraded": "yellow"}.get(document["state"], "dim")
+    show_facts([("state", Text(document["state"], style=style)), ("API", document["url"]), ("data", document["data_dir"])])
+    parts = table("Part", "State", "Pid", "Up for", "Log", right=("Pid", "Up for"))
+    for name, part in document["parts"].items():
+        is_running = part["state"] == "running"
+        parts.add_row(name, part["state"], str(part["pid"] or ""), duration(part["seconds"]) if is_running else "", part["log"])
+    show_table(parts)
 
 
 def _show(document: dict[str, Any]) -> None:

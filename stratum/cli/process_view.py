@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from stratum.cli.errors import FAILED
-from stratum.cli.output import ago, duration, print_model, progress_console, show_facts, show_table, size, state_text, table
+from stratum.cli.output import ago, duration, print_model, progress_console, say, show_facts, show_table, size, state_text, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,12 +30,17 @@ def show(process: "Process", *, json: bool) -> None:
         print_model(process)
         return
     show_facts(_facts(process))
-    if process.artifacts:
-        made = table("Dataset", "Rows", "Size", "Fingerprint", "Location", right=("Rows", "Size"))
-        for a in process.artifacts:
-            name = f"{process.entity_id}/{a.data_version}/{a.dataset}"
-            made.add_row(name, f"{a.rows:,}", size(a.bytes), a.content_fingerprint, a.location)
-        show_table(made)
+    for made in process.artifacts:
+        say(f"Sealed {process.entity_id}/{made.data_version}/{made.dataset}", "bold green")
+        show_facts(
+            [
+                ("rows", f"{made.rows:,}"),
+                ("size", size(made.bytes)),
+                ("location", made.location),
+                ("manifest", made.manifest),
+                ("content", made.content_fingerprint),
+            ]
+        )
     if len(process.attempts) > 1 or (process.attempts and process.state != "succeeded"):
         tries = table("Attempt", "State", "Began", "Took", "Reason", right=("Attempt", "Took"), fold=("Reason",))
         for t in process.attempts:

@@ -1,8 +1,9 @@
 """Sealed datasets as tables: exactly the files that the manifest names, checked against what it says of them."""
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial, wraps
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial, wraps
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -50,8 +51,8 @@ class SealedDataset:
         """All rows as a `pyarrow.Table`; `columns` are read alone if given."""
         pa = _library("pyarrow")
         self._check_columns(columns)
-        with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
-            tables = list(threads.map(partial(self._read_file, columns=columns), self.manifest.files))
+        with self._objects() as objects, ThreadPoolExecutor(FILES_AT_ONCE) as threads:
+            tables = list(threads.map(partial(_read_file, objects, columns), self.manifest.files))
         if tables:
             return pa.concat_tables(tables)
         names = columns or [column.name for column in self.manifest.columns]
@@ -78,47 +79,26 @@ class SealedDataset:
 
     def head(self, rows: int = 20) -> list[dict[str, Any]]:
         """The first rows as plain objects, without fetching the files whole. Sealed data has no order unless its action gave it one."""
-        return list(islice((row for batch in self._batches(rows) for row in batch.to_pylist()), rows))
+        with self._objects() as objects, closing(self._batches(objects, rows)) as batches:
+            return list(islice((row for batch in batches for row in batch.to_pylist()), rows))
 
     def download(self, folder: str | Path) -> list[Path]:
         """Write the files into `folder` (made if needed), under their own names; returns the paths."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
-            return list(threads.map(partial(self._download_file, folder), self.manifest.files))
+        with self._objects() as objects, ThreadPoolExecutor(FILES_AT_ONCE) as threads:
+            return list(threads.map(partial(_download_file, objects, folder), self.manifest.files))
 
-    @cached_property
-    def _objects(self) -> Objects:
+    def _objects(self) -> AbstractContextManager[Objects]:
         if self._s3:
-            return StoredObjects(self._s3, urlsplit(self.manifest.location).netloc)
+            return nullcontext(StoredObjects(self._s3, urlsplit(self.manifest.location).netloc))
         return LinkedObjects({link.key: link.url for link in self.manifest.urls})
 
-    def _read_file(self, file: DataFile, columns: Sequence[str] | None) -> "pa.Table":
-        pa, pq = _library("pyarrow"), _library("pyarrow.parquet")
-        try:
-            table = pq.ParquetFile(pa.BufferReader(self._whole(file))).read(columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise CorruptDataset(f"{file.key} cannot be read as Parquet: {str(error).strip()}") from error
-        if table.num_rows != file.rows:
-            raise CorruptDataset(f"{file.key} has {table.num_rows:,} rows; the manifest says {file.rows:,}.")
-        return table
-
-    def _whole(self, file: DataFile) -> "pa.Buffer":
-        buffer = self._objects.whole(file)
-        if buffer.size != file.size:
-            raise CorruptDataset(f"{file.key} has {buffer.size:,} bytes; the manifest says {file.size:,}.")
-        return buffer
-
-    def _download_file(self, folder: Path, file: DataFile) -> Path:
-        path = folder / Path(file.key).name
-        path.write_bytes(self._whole(file))
-        return path
-
-    def _batches(self, rows: int) -> Iterator["pa.RecordBatch"]:
+    def _batches(self, objects: Objects, rows: int) -> Generator["pa.RecordBatch", None, None]:
         pa, pq = _library("pyarrow"), _library("pyarrow.parquet")
         for file in self.manifest.files:
             try:
-                with self._objects.opened(file) as source:
+                with objects.opened(file) as source:
                     yield from pq.ParquetFile(source, pre_buffer=False).iter_batches(batch_size=max(1, rows))
             except (pa.ArrowException, OSError) as error:
                 raise CorruptDataset(f"{file.key} cannot be read as Parquet: {str(error).strip()}") from error
@@ -127,6 +107,30 @@ class SealedDataset:
         known = [column.name for column in self.manifest.columns]
         if unknown := [name for name in columns or () if name not in known]:
             raise Invalid(f"There is no column {', '.join(map(repr, unknown))}.", f"There are: {', '.join(known)}")
+
+
+def _read_file(objects: Objects, columns: Sequence[str] | None, file: DataFile) -> "pa.Table":
+    pa, pq = _library("pyarrow"), _library("pyarrow.parquet")
+    try:
+        table = pq.ParquetFile(pa.BufferReader(_whole(objects, file))).read(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptDataset(f"{file.key} cannot be read as Parquet: {str(error).strip()}") from error
+    if table.num_rows != file.rows:
+        raise CorruptDataset(f"{file.key} has {table.num_rows:,} rows; the manifest says {file.rows:,}.")
+    return table
+
+
+def _download_file(objects: Objects, folder: Path, file: DataFile) -> Path:
+    path = folder / Path(file.key).name
+    path.write_bytes(_whole(objects, file))
+    return path
+
+
+def _whole(objects: Objects, file: DataFile) -> "pa.Buffer":
+    buffer = objects.whole(file)
+    if buffer.size != file.size:
+        raise CorruptDataset(f"{file.key} has {buffer.size:,} bytes; the manifest says {file.size:,}.")
+    return buffer
 
 
 def _in_thread(

@@ -3,7 +3,8 @@
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
 
 import httpx
 import stamina
@@ -39,11 +40,17 @@ class S3Access:
 
 
 class LinkedObjects:
-    """Data files behind presigned links. `links` maps keys to URLs."""
+    """Data files behind presigned links. `links` maps keys to URLs. A context manager, that closes the connections."""
 
     def __init__(self, links: Mapping[str, str]) -> None:
         self._links = links
         self._http = httpx.Client(timeout=httpx.Timeout(60.0, connect=5.0))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._http.close()
 
     def whole(self, file: DataFile) -> "pa.Buffer":
         """All bytes of `file`, in one request."""

@@ -120,18 +120,18 @@ async def _put_once(http: httpx.AsyncClient, part: Part, target: UploadTarget, s
     async def content() -> AsyncIterator[bytes]:
         nonlocal counted
         async with await anyio.open_file(part.path, "rb") as file:
-            while chunk := await file.read(CHUNK_BYTES):
+            while counted < part.file.bytes and (chunk := await file.read(min(CHUNK_BYTES, part.file.bytes - counted))):
                 yield chunk
                 counted += len(chunk)
                 sent(len(chunk))
+            if counted < part.file.bytes or await file.read(1):
+                raise Invalid(f"{part.path} changed while it was uploaded.", "Ingest it again when it is complete.")
 
     headers = {**target.headers, "Content-Length": str(part.file.bytes)}
     try:
         response = await http.put(target.url, content=content(), headers=headers)
         if not (response.is_success or (again and response.status_code == ALREADY_THERE)):
             raise _refused(target.name, response)
-    except httpx.LocalProtocolError as error:
-        raise Invalid(f"{part.path} changed while it was uploaded.", "Ingest it again when it is complete.") from error
     except httpx.TransportError as error:
         sent(-counted)
         raise Unavailable(f"The object store cannot be reached: {error or type(error).__name__}.", "Try again later.") from error

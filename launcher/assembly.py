@@ -60,13 +60,13 @@ def connections(settings: Settings) -> Iterator[Connections]:
         yield Connections(Publisher(settings.kafka_bootstrap, Topics(settings.topic_prefix).events), http, s3)
 
 
-def submit_roles(settings: Settings, backend: Backend, shared: Connections) -> Mapping[str, Role]:
-    """What may run many times: commands and cancels become effects."""
+def submit_roles(settings: Settings, backend: Backend, shared: Connections, member: str | None = None) -> Mapping[str, Role]:
+    """What may run many times: commands and cancels become effects. `member`: see `Subscription`."""
     topics = Topics(settings.topic_prefix)
     catalog = LiveCatalog(settings.catalog_dir, _report_catalog)
 
     def loop(topic: str, group: str, handler: Handler) -> Role:
-        subscription = Subscription(settings.kafka_bootstrap, topics, topic, f"{settings.topic_prefix}.launcher.{group}")
+        subscription = Subscription(settings.kafka_bootstrap, topics, topic, f"{settings.topic_prefix}.launcher.{group}", member)
         return MessageLoop(subscription, handler, shared.publisher).run
 
     # each thread has its own keys: they are not made to be shared
@@ -100,7 +100,7 @@ def local_roles(settings: Settings) -> Iterator[Mapping[str, Role]]:
         ProcessBackend.open(settings.jobs_dir, settings.max_local_jobs, launch, grace_seconds=settings.kill_grace_seconds) as backend,
     ):
         yield {
-            **submit_roles(settings, backend, shared),
+            **submit_roles(settings, backend, shared, member=settings.cluster),
             **observe_roles(settings, backend, shared),
             "archive-classes": partial(archive.build_when_idle, backend),
         }

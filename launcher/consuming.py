@@ -1,5 +1,6 @@
 """Reads a topic: the effect first, the offset after; pauses, never stops polling, while something pushes back."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from contracts.event import LauncherEvent
 from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER, Topics
 from launcher import metrics
-from launcher.errors import MessageRejected, NotNow
+from launcher.errors import LauncherError, MessageRejected, NotNow
 from launcher.publishing import Outgoing, Publisher, event_message
 
 log = structlog.get_logger()
@@ -25,6 +26,7 @@ CUT_BYTES = 64 * 1024
 CUT_HEADER = "stratum-cut-from"
 """On a dead letter that holds only the beginning of an oversized message: its whole size in bytes."""
 _POLL_SECONDS = 0.2
+_SESSION_SECONDS = 10
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 
@@ -35,12 +37,17 @@ Handler = Callable[[bytes], Sequence[LauncherEvent]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Which topic is read, and by which group."""
+    """Which topic is read, and by which group.
+
+    `member`: a name that stays over restarts, of one reader at a time. A reader that was killed is then replaced at once; without it,
+    its partitions are only given away after `_SESSION_SECONDS`.
+    """
 
     bootstrap: str
     topics: Topics
     topic: str
     group: str
+    member: str | None = None
 
 
 class MessageLoop:
@@ -70,19 +77,20 @@ class MessageLoop:
             consumer.close()
 
     def _consumer(self) -> Consumer:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self._subscription.bootstrap,
-                "group.id": self._subscription.group,
-                "auto.offset.reset": "earliest",
-                "enable.auto.offset.store": False,
-                "auto.commit.interval.ms": 1000,
-                "partition.assignment.strategy": "cooperative-sticky",
-                "topic.metadata.refresh.interval.ms": 10_000,
-                "allow.auto.create.topics": False,
-                "log_level": 3,
-            }
-        )
+        settings: dict[str, str | int | bool] = {
+            "bootstrap.servers": self._subscription.bootstrap,
+            "group.id": self._subscription.group,
+            "session.timeout.ms": _SESSION_SECONDS * 1000,
+            "auto.offset.reset": "earliest",
+            "enable.auto.offset.store": False,
+            "auto.commit.interval.ms": 1000,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "allow.auto.create.topics": False,
+        }
+        if self._subscription.member is not None:
+            settings["group.instance.id"] = self._subscription.member
+        consumer = Consumer(settings, logger=logging.getLogger("kafka"))
         consumer.subscribe([self._subscription.topic], on_revoke=self._forget, on_lost=self._forget)
         return consumer
 
@@ -99,6 +107,8 @@ class MessageLoop:
             error = message.error()
             if error is None:
                 self._held.append(message)
+            elif error.fatal():
+                raise LauncherError(f"the consumer cannot go on: {error.str()}")
             elif error.code() != KafkaError._PARTITION_EOF:
                 self._log.warning("Kafka reports a problem; waiting for it to pass", error=error.str())
 

@@ -8,6 +8,7 @@ from contracts.command import CancelCommand, Command
 from contracts.errors import TokenError
 from contracts.tokens import Audience, Claims, PublicKeys
 from launcher.errors import KeysUnavailable, MessageRejected
+from launcher.http import reason_of
 
 REFETCH_SECONDS = 5.0
 """Keys are fetched again for a token they do not fit, but not more often, whatever is sent."""
@@ -46,7 +47,7 @@ class JwksKeys:
             response.raise_for_status()
             keys = PublicKeys.from_jwks(response.json())
         except (httpx.HTTPError, ValueError, KeyError, AttributeError) as error:
-            raise KeysUnavailable(f"the public keys cannot be fetched from {self._url}: {error or type(error).__name__}") from error
+            raise KeysUnavailable(f"the public keys cannot be fetched from {self._url}: {reason_of(error)}") from error
         self._fetched_at = time.monotonic()
         return keys
 

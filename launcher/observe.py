@@ -12,6 +12,7 @@ from contracts.http import DatabaseTime
 from launcher import metrics
 from launcher.backend import Backend
 from launcher.errors import ClockUnavailable, NotNow
+from launcher.http import reason_of
 from launcher.job import Ended, Job, JobSpec, Pending, Running
 from launcher.messages import attempt_stamp, stamp
 from launcher.pacing import Every
@@ -42,7 +43,7 @@ class DatabaseClock:
             response.raise_for_status()
             return DatabaseTime.model_validate_json(response.content).now
         except (httpx.HTTPError, ValueError) as error:
-            raise ClockUnavailable(f"{self._url} does not tell the time: {error or type(error).__name__}") from error
+            raise ClockUnavailable(f"{self._url} does not tell the time: {reason_of(error)}") from error
 
 
 class Observer:

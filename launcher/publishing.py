@@ -1,5 +1,6 @@
 """Sends to Kafka and waits until it is stored."""
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class Publisher:
                 "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
                 "compression.type": "lz4",
                 "allow.auto.create.topics": False,
-                "log_level": 3,
-            }
+            },
+            logger=logging.getLogger("kafka"),
         )
 
     def publish_events(self, events: Sequence[LauncherEvent]) -> None:

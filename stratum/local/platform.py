@@ -135,16 +135,19 @@ class Platform:
 
     def _take_down(self, progress: Progress) -> None:
         """Stop everything in the reverse order of its start."""
-        answers = self._supervisor.is_running()
-        for name in (LAUNCHER, *reversed(CONTROL_PLANE_ROLES)) if answers else ():
-            progress(f"stopping {name}")
-            self._supervisor.stop(name)
-        # No launcher is left to start another one.
+        if not self._supervisor.is_running():
+            # Its servers may still be there, without it.
+            self._supervisor.end_leftovers()
+            stop_jobs(self.home)
+            return
+        progress("stopping the launcher")
+        self._supervisor.stop(LAUNCHER)
         progress("stopping Spark jobs")
         stop_jobs(self.home)
-        for name in reversed(SERVICES) if answers else ():
-            progress(f"stopping {name}")
-            self._supervisor.stop(name)
+        progress("stopping the reconciler, relay and API")
+        self._supervisor.stop(*reversed(CONTROL_PLANE_ROLES))
+        progress("stopping S3, Kafka and PostgreSQL")
+        self._supervisor.stop(*reversed(SERVICES))
         self._supervisor.shutdown()
 
     def _clean_up_after(self, error: BaseException) -> None:

@@ -11,8 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 # Anything else in the caller's shell (AWS_…, PG…, SPARK_…, WEED_…) would reach into our servers.
-KEPT_VARIABLES = frozenset(
-    "HOME LANG LC_ALL LD_LIBRARY_PATH LOGNAME PATH PYTHONPATH SHELL SSL_CERT_FILE TMPDIR TZ USER XDG_CACHE_HOME".split()
+KEPT_VARIABLES = (
+    *("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME"),
+    *("LD_LIBRARY_PATH", "PYTHONPATH", "SSL_CERT_FILE"),
 )
 
 

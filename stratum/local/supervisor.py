@@ -12,6 +12,7 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,13 @@ class Supervisor:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise SupervisorFailed(f"{name} could not be started: {fault.faultString}.", "Run `stratum down`, then `up`.") from fault
 
-    def stop(self, name: str) -> None:
-        """End program `name` and wait until it is gone."""
+    def stop(self, *names: str) -> None:
+        """End these programs, all at once, and wait until they are gone."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            for _ in pool.map(self._stop, names):
+                pass
+
+    def _stop(self, name: str) -> None:
         try:
             self._call().supervisor.stopProcess(name, True)
         except xmlrpc.client.Fault as fault:

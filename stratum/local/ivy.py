@@ -133,7 +133,7 @@ def _ivy_jar() -> Path:
 
 
 def _complaints(output: str) -> str:
-    telling = [line.strip() for line in output.splitlines() if "::" in line or "WARN" in line or "ERROR" in line]
+    telling = [line.strip(" :\t") for line in output.splitlines() if "not found" in line or "FAILED" in line or "ERROR" in line]
     return "\n".join((telling or output.splitlines())[-20:])
 
 

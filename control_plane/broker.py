@@ -29,8 +29,8 @@ class Outgoing:
 
     tag: int
     topic: str
-    key: str
-    value: bytes
+    key: str | bytes | None
+    value: bytes | None
     headers: dict[str, str]
 
 

@@ -61,7 +61,7 @@ async def _ended(connection: Connection, timing: TimingSettings, has_proposal: P
     elif current.attempt_state is AttemptState.STARTED and await has_proposal(current):
         # the run finished and its last callback was lost
         await lifecycle.sealing(connection, current, None, current.last_sequence, witness="proposal")
-    elif not current.attempt_state.is_final:
+    elif current.attempt_state is not AttemptState.SEALING and not current.attempt_state.is_final:
         error_class, retryable = _OUTCOMES[event.outcome]
         state = AttemptState.LOST if event.outcome in ("vanished", "absent", "killed") else AttemptState.FAILED
         message = event.message or f"the job ended ({event.outcome})"

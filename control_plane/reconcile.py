@@ -13,6 +13,7 @@ from contracts.event import launcher_event
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.manifest import Manifest
 from contracts.states import AttemptState
+from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER
 from control_plane import lifecycle, metrics, observations, proposals, seal
 from control_plane.broker import Outgoing, Publisher, Subscriber
 from control_plane.database import Database, queries
@@ -105,14 +106,13 @@ async def _bury(
     """Put an unreadable message where a person can look at it, with the reason."""
     log.error("unreadable event", topic=message.topic(), partition=message.partition(), offset=message.offset(), reason=reason)
     topics = reconciler.settings.topics
-    key = (message.key() or b"").decode(errors="replace")
     headers = {
-        "stratum-reason": reason,
-        "stratum-topic": str(message.topic()),
-        "stratum-partition": str(message.partition()),
-        "stratum-offset": str(message.offset()),
+        REASON_HEADER: reason,
+        TOPIC_HEADER: str(message.topic()),
+        PARTITION_HEADER: str(message.partition()),
+        OFFSET_HEADER: str(message.offset()),
     }
-    letter = Outgoing(0, topics.dlq(topics.events), key, message.value() or b"", headers)
+    letter = Outgoing(0, topics.dlq(topics.events), message.key(), message.value(), headers)
     while not stop.is_set() and not await dead_letters.publish([letter]):
         await subscriber.keep_alive(1)
 

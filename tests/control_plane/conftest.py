@@ -1,0 +1,135 @@
+"""What the tests of the control plane share: servers for the session, an installation with running roles, and one without."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.control_plane.caller import Caller
+from tests.control_plane.installation import Installation, Role, create_database, prepare_topics, write_signing_key
+from tests.control_plane.launcher import Launcher
+from tests.control_plane.servers import ACCESS_KEY, SECRET_KEY, Kafka, Postgres, SeaweedFs
+from tests.control_plane.steps import Steps
+
+
+@dataclass(frozen=True)
+class Services:
+    """Where the session's servers are."""
+
+    database_url: str
+    kafka_bootstrap: str
+    s3_endpoint: str
+    s3_access_key: str
+    s3_secret_key: str
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    servers = (
+        Postgres(tmp_path_factory.mktemp("postgres")),
+        Kafka(tmp_path_factory.mktemp("kafka")),
+        SeaweedFs(tmp_path_factory.mktemp("s3")),
+    )
+    postgres, kafka, s3 = servers
+    try:
+        for server in servers:
+            server.start()
+        yield Services(postgres.url, kafka.bootstrap, s3.endpoint, ACCESS_KEY, SECRET_KEY)
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template(services: Services) -> str:
+    """Name of a migrated, empty database, to be copied."""
+    return (await create_database(services.database_url)).rsplit("/", 1)[1]
+
+
+@pytest.fixture(scope="session")
+def signing_key_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_signing_key(tmp_path_factory.mktemp("keys") / "key.pem")
+
+
+async def new_installation(services: Services, template: str, signing_key_file: str) -> Installation:
+    url = await create_database(services.database_url, template)
+    prefix = f"test-{secrets.token_hex(4)}"
+    return Installation(
+        url, services.kafka_bootstrap, services.s3_endpoint, services.s3_access_key, services.s3_secret_key, prefix, signing_key_file
+    )
+
+
+@dataclass(frozen=True)
+class Live:
+    """An installation whose roles run, and the launcher's place in it."""
+
+    installation: Installation
+    launcher: Launcher
+    roles: tuple[Role, ...]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def live(services: Services, template: str, signing_key_file: str) -> AsyncIterator[Live]:
+    installation = await new_installation(services, template, signing_key_file)
+    prepare_topics(installation)
+    roles = (installation.relay(), installation.reconcile())
+    for role in roles:
+        role.start()
+    launcher = Launcher(installation).start()
+    yield Live(installation, launcher, roles)
+    launcher.stop()
+    for role in roles:
+        role.stop()
+
+
+@pytest.fixture
+def platform(live: Live) -> Iterator[Installation]:
+    """The session's installation, relay and reconciler running. Tests keep apart by their tenants."""
+    yield live.installation
+    for role in live.roles:
+        role.check()
+
+
+@pytest.fixture
+def launcher(live: Live) -> Launcher:
+    """The launcher's place in `platform`, as a cluster of its own."""
+    live.launcher.cluster = f"cluster-{secrets.token_hex(4)}"
+    return live.launcher
+
+
+@pytest_asyncio.fixture
+async def client(platform: Installation) -> AsyncIterator[httpx.AsyncClient]:
+    """The API of `platform`."""
+    async with platform.api() as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def acme(platform: Installation, client: httpx.AsyncClient) -> Caller:
+    """The admin of a new tenant of `platform`, with a sealed `source`."""
+    caller = await platform.tenant(client)
+    await caller.ingest()
+    return caller
+
+
+@pytest_asyncio.fixture
+async def still(services: Services, template: str, signing_key_file: str) -> Installation:
+    """A new installation in which nothing runs but what the test starts; no topics yet."""
+    return await new_installation(services, template, signing_key_file)
+
+
+@pytest_asyncio.fixture
+async def sql(platform: Installation) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the database of `platform`."""
+    async with platform.sql() as connection:
+        yield connection
+
+
+@pytest.fixture
+def steps(platform: Installation, client: httpx.AsyncClient, acme: Caller, launcher: Launcher) -> Steps:
+    """Ways to a certain point of a process's life, for `acme`."""
+    return Steps(platform, client, acme, launcher)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import signal
@@ -58,9 +59,8 @@ class Supervisor:
     def is_running(self) -> bool:
         """Whether it answers."""
         try:
-            state: dict[str, Any] = self._call().supervisor.getState()  # type: ignore[assignment]
-            return bool(state["statename"] == "RUNNING")
-        except (OSError, xmlrpc.client.Error):
+            return bool(self._ask("getState")["statename"] == "RUNNING")
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return False
 
     def launch(self, programs: Sequence[Program]) -> None:
@@ -98,7 +98,7 @@ class Supervisor:
     def start(self, name: str) -> None:
         """Make program `name` run, unless it does or is being tried."""
         try:
-            self._call().supervisor.startProcess(name, False)
+            self._ask("startProcess", name, False)
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise SupervisorFailed(f"{name} could not be started: {fault.faultString}.", "Run `stratum down`, then `up`.") from fault
@@ -111,14 +111,14 @@ class Supervisor:
 
     def _stop(self, name: str) -> None:
         try:
-            self._call().supervisor.stopProcess(name, True)
+            self._ask("stopProcess", name, True)
         except xmlrpc.client.Fault as fault:
             if "NOT_RUNNING" not in fault.faultString and "BAD_NAME" not in fault.faultString:
                 raise SupervisorFailed(f"{name} could not be stopped: {fault.faultString}.", "Run `stratum down` again.") from fault
 
     def state(self, name: str) -> ProgramState:
         """What the supervisor knows of program `name`."""
-        found: dict[str, Any] = self._call().supervisor.getProcessInfo(name)  # type: ignore[assignment]
+        found = self._ask("getProcessInfo", name)
         return ProgramState(found["statename"], found["pid"], max(0, found["now"] - found["start"]) if found["pid"] else 0)
 
     def await_ready(self, name: str, check: Callable[[], None], seconds: float) -> None:
@@ -155,7 +155,7 @@ class Supervisor:
         """End what still runs, and supervisord itself."""
         record = _read_record(self._record)
         if self.is_running():
-            self._call().supervisor.shutdown()
+            self._ask("shutdown")
         if record is not None:
             pid, identity_was = record
             deadline = time.monotonic() + 60
@@ -198,9 +198,11 @@ class Supervisor:
     def _specifications(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{SPECIFICATION_SUFFIX}"))
 
-    def _call(self) -> xmlrpc.client.ServerProxy:
+    def _ask(self, method: str, *arguments: str | bool) -> Any:
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
         # The host is never looked up: the transport goes to the socket. A connection serves one thread, so each call has its own.
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=SupervisorTransport(None, None, f"unix://{self._socket}"))
+        with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
 
 
 def _read_record(path: Path) -> tuple[int, str] | None:

@@ -11,7 +11,7 @@ from contracts.event import LauncherEvent, Relist
 from launcher import metrics
 from launcher.errors import PublishFailed
 
-DELIVERY_SECONDS = 30.0
+DELIVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,18 @@
 """An archive of the classes that a Spark driver loads (Class Data Sharing): the JVM maps it instead of reading and verifying thousands
 of classes at each start.
 
-The first job writes down which classes it loads; once no job runs, a background process makes the archive from that list. A JVM that
-finds an archive not fitting, say because a jar was replaced, ignores it and starts as without.
+The first jobs write down which classes they load; once no job has run for a while, a background process makes the archive from such a
+list. What a JVM finds not fitting it ignores, and starts as without.
 """
 
+import fcntl
 import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
@@ -21,9 +24,11 @@ from launcher.job import Ended
 
 log = structlog.get_logger()
 
-_QUIET = ("-Xlog:cds=off", "-Xlog:class+path=off", "-Xlog:gc+verify=off")
+QUIET_SECONDS = 15.0
+"""How long no job must have been under way: whoever runs one job may be about to run another."""
+_NO_REMARKS = ("-Xlog:cds=off", "-Xlog:class+path=off", "-Xlog:gc+verify=off")
 _LOOK_SECONDS = 2.0
-_NICENESS = 19
+_NICENESS = "19"
 
 
 class ClassArchive:
@@ -32,63 +37,74 @@ class ClassArchive:
     def __init__(self, folder: Path, java: Sequence[str]) -> None:
         self._folder = folder
         self._java = java
-        key = hashlib.sha256("\0".join(java).encode()).hexdigest()[:24]
-        self._archive = folder / f"{key}.jsa"
-        self._list_name = re.compile(rf"{key}\.(?P<job>.+)\.classes")
-        self._list_pattern = f"{key}.{{job}}.classes"
+        self._key = _fingerprint(java)
+        self._archive = folder / f"{self._key}.jsa"
 
     def options(self, job_name: str) -> list[str]:
         """Options of the JVM of a job: use the archive, or else write down the classes for it."""
         if self._archive.is_file():
-            return [f"-XX:SharedArchiveFile={self._archive}", *_QUIET]
+            return [f"-XX:SharedArchiveFile={self._archive}", *_NO_REMARKS]
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return [f"-XX:DumpLoadedClassList={self._folder / self._list_pattern.format(job=job_name)}", *_QUIET]
+        return [f"-XX:DumpLoadedClassList={self._folder}/{self._key}.{job_name}.classes", *_NO_REMARKS]
 
-    def build_when_idle(self, backend: Backend, stop: Event) -> None:
-        """Make the archive once a job that wrote its classes has completed and none is under way; then, or on `stop`, return."""
-        while not self._archive.is_file() and not stop.wait(_LOOK_SECONDS):
+    def build_when_idle(self, backend: Backend, stop: Event, quiet_seconds: float = QUIET_SECONDS) -> None:
+        """Make the archive once a job that wrote its classes has completed and all is quiet; then, or on `stop`, return."""
+        quiet_since = time.monotonic()
+        while not self._archive.is_file() and not stop.wait(min(quiet_seconds, _LOOK_SECONDS)):
             try:
                 jobs = backend.jobs()
             except BackendUnavailable:
                 continue
-            ended = {job.name: job.state for job in jobs if isinstance(job.state, Ended)}
-            completed = {name for name, state in ended.items() if state.outcome == "completed"}
-            classes = self._class_list(completed)
-            if classes is not None and len(ended) == len(jobs):
-                self._build(classes, stop)
+            states = {job.name: job.state for job in jobs if isinstance(job.state, Ended)}
+            classes = self._class_list({name for name, state in states.items() if state.outcome == "completed"})
+            if classes is None or len(states) < len(jobs):
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since >= quiet_seconds:
+                with self._alone():
+                    self._build(classes, stop)
                 return
 
     def _class_list(self, completed: Collection[str]) -> Path | None:
-        if not self._folder.is_dir():
-            return None
-        for path in self._folder.iterdir():
-            match = self._list_name.fullmatch(path.name)
-            if match and match["job"] in completed:
-                return path
-        return None
+        lists = (self._folder / f"{self._key}.{name}.classes" for name in completed)
+        return next((path for path in lists if path.is_file()), None)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Several launchers of one user share the folder."""
+        with (self._folder / f"{self._key}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _build(self, classes: Path, stop: Event) -> None:
-        making = self._archive.with_suffix(f".{os.getpid()}.making")
-        java, *options = self._java
-        command = [java, "-Xshare:dump", f"-XX:SharedClassListFile={classes}", f"-XX:SharedArchiveFile={making}", *_QUIET, *options]
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=_yield_to_others
-        ) as builder:
+        if self._archive.is_file():
+            return
+        making = self._archive.with_suffix(".making")
+        making.unlink(missing_ok=True)
+        command = ["nice", "-n", _NICENESS, self._java[0], "-Xshare:dump", f"-XX:SharedClassListFile={classes}"]
+        command += [f"-XX:SharedArchiveFile={making}", *_NO_REMARKS, *self._java[1:]]
+        with (self._folder / f"{self._key}.log").open("wb") as output:
+            builder = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             while builder.poll() is None:
                 if stop.wait(0.2):
                     builder.kill()
-            problem = builder.stderr.read().decode(errors="replace") if builder.stderr else ""
         if builder.returncode == 0:
             making.rename(self._archive)
-            for path in self._folder.iterdir():
-                if self._list_name.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
+            for path in self._folder.glob(f"{self._key}.*.classes"):
+                path.unlink(missing_ok=True)
             log.info("class archive made", path=str(self._archive), bytes=self._archive.stat().st_size)
-        else:
-            making.unlink(missing_ok=True)
-            if not stop.is_set():
-                log.warning("no class archive could be made; drivers start without", code=builder.returncode, error=problem[-500:])
+        elif not stop.is_set():
+            log.warning("no class archive was made; drivers start without", code=builder.returncode, see=output.name)
 
 
-def _yield_to_others() -> None:
-    os.nice(_NICENESS)
+def _fingerprint(java: Sequence[str]) -> str:
+    """Of the command, the Java version and every jar: a replaced jar makes another archive."""
+    parts = list(java)
+    release = Path(java[0]).parents[1] / "release"
+    if release.is_file():
+        parts.append(release.read_text(encoding="utf-8"))
+    for entry in java[java.index("-cp") + 1].split(os.pathsep) if "-cp" in java else ():
+        folder = re.fullmatch(r"(.+)/\*", entry)
+        for jar in sorted(Path(folder[1]).glob("*.jar")) if folder else [Path(entry)]:
+            found = jar.stat() if jar.exists() else None
+            parts.append(f"{jar} {found.st_size} {found.st_mtime_ns}" if found else str(jar))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

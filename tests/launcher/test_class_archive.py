@@ -1,0 +1,56 @@
+"""The archive of classes, made by a real JVM of a real, if small, program."""
+
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from launcher.job import Ended, JobSpec
+from launcher.process.backend import Launch, ProcessBackend
+from launcher.process.class_archive import ClassArchive
+from launcher.process.folder import JobFolder
+from tests.launcher.samples import a_spec, eventually
+
+
+@pytest.fixture
+def java() -> list[str]:
+    shown = subprocess.run(["java", "-XshowSettings:properties", "-version"], capture_output=True, text=True, check=True).stderr
+    home = next(line.split("=")[1].strip() for line in shown.splitlines() if "java.home" in line)
+    return [f"{home}/bin/java", "-XX:+UseG1GC"]
+
+
+def test_first_job_lists_classes_then_an_archive_is_made_and_used(tmp_path: Path, java: list[str]) -> None:
+    archive = ClassArchive(tmp_path / "archives", java)
+
+    def launch(spec: JobSpec, folder: JobFolder) -> Launch:
+        return Launch([java[0], *archive.options(spec.name), *java[1:], "-version"], {})
+
+    def run(backend: ProcessBackend) -> str:
+        spec = a_spec()
+        backend.submit(spec)
+        eventually(lambda: backend.changes(0.1) and isinstance(backend.jobs()[-1].state, Ended), "the end")
+        return backend.read_log(spec.name, 0, 100_000).decode()
+
+    with ProcessBackend.open(tmp_path / "jobs", 1, launch) as backend:
+        without = run(backend)
+        assert "-XX:DumpLoadedClassList=" in archive.options("x")[0]
+        archive.build_when_idle(backend, threading.Event(), quiet_seconds=0.1)
+    option = archive.options("x")[0]
+    assert option.startswith("-XX:SharedArchiveFile=")
+    assert {path.suffix for path in (tmp_path / "archives").iterdir()} == {".jsa", ".lock", ".log"}
+    with ProcessBackend.open(tmp_path / "other-jobs", 1, launch) as backend:
+        assert run(backend).splitlines()[:2] == without.splitlines()[:2]
+    checked = subprocess.run([java[0], "-Xshare:on", option, *java[1:], "-version"], capture_output=True, text=True, check=True)
+    assert "sharing" in checked.stderr
+
+
+def test_another_class_path_is_another_archive(tmp_path: Path, java: list[str]) -> None:
+    jars = tmp_path / "jars"
+    jars.mkdir()
+    (jars / "a.jar").write_bytes(b"a")
+    command = [*java, "-cp", f"{jars}/*"]
+    before = ClassArchive(tmp_path, command).options("x")
+    assert ClassArchive(tmp_path, command).options("x") == before
+    (jars / "a.jar").write_bytes(b"another")
+    assert ClassArchive(tmp_path, command).options("x") != before

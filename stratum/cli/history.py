@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stratum.cli.options import Json, ProcessId
-from stratum.cli.output import print_json, show_table, table
+from stratum.cli.output import print_json, show_table, state_text, table
 from stratum.cli.session import connect
 
 if TYPE_CHECKING:
@@ -50,19 +50,22 @@ def logs(
 def _timeline(found: "list[ProcessEvent]") -> Any:
     from rich.text import Text
 
-    shown = table("#", "At", "After", "Event", "", right=("#", "After"), fold=("",))
+    shown = table("#", "At", "After", "Try", "Event", "What happened", right=("#", "After", "Try"), fold=("What happened",))
     before: list[datetime | None] = [None, *(event.at for event in found)]
     for event, (earlier, at) in zip(found, pairwise(before), strict=True):
         after = f"+{(at - earlier).total_seconds():.1f} s" if at and earlier else ""
-        shown.add_row(
-            str(event.sequence),
-            event.at.astimezone().strftime("%H:%M:%S.%f")[:-3],
-            after,
-            event.type,
-            Text(_words(event.data), style="dim"),
-        )
+        clock = event.at.astimezone().strftime("%H:%M:%S.%f")[:-3]
+        attempt = event.data.get("attempt")
+        shown.add_row(str(event.sequence), clock, after, str(attempt or ""), state_text(event.type), Text(_words(event.data)))
     return shown
 
 
 def _words(data: dict[str, Any]) -> str:
-    return "  ".join(f"{name}={value}" for name, value in data.items() if value is not None)
+    """The reason first, then the facts; hashes are cut short."""
+    facts = [f"{name}={_short(value)}" for name, value in data.items() if name not in ("reason", "attempt") and value is not None]
+    return "  ".join([*filter(None, [data.get("reason")]), *facts])
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"{text[:15]}…" if text.startswith("sha256:") else text

@@ -104,7 +104,7 @@ def _progress_words(process: "Process | None", elapsed: float) -> Iterator[tuple
     if attempt and attempt.number > 1:
         yield f"  attempt {attempt.number}", "yellow"
     progress = (attempt and attempt.progress) or {}
-    if (fraction := progress.get("fraction")) is not None:
+    if fraction := progress.get("fraction"):
         yield f"  {fraction:.0%}", "bold"
     if stage := progress.get("stage"):
         yield f"  {stage}", ""

@@ -1,0 +1,22 @@
+"""`stratum demo`: checks its own result, says what exists the second time, and names commands that work."""
+
+import shlex
+import time
+
+from tests.e2e.platform import Platform
+
+
+def test_the_demo_and_the_demo_again(platform: Platform) -> None:
+    first = platform.cli("demo").stdout
+    assert "336,776 rows" in first
+    assert "all 179 groups are those that pyarrow counts in the CSV itself" in first
+    began = time.monotonic()
+    second = platform.cli("demo").stdout
+    assert time.monotonic() - began < 60
+    for line in ("source exists already", "long_flights exists already", "delays_by_carrier_and_month exists already"):
+        assert line in second
+    named = [shlex.split(line.strip())[1:] for line in second.splitlines() if line.startswith("  stratum ")]
+    assert {command[0] for command in named} == {"head", "reproduce", "run", "datasets", "list", "down"}
+    for command in named:
+        if command[0] in ("head", "datasets", "list", "run"):
+            platform.cli(*command)

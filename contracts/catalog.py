@@ -96,6 +96,9 @@ class Action(Contract):
         default=None,
         description="Name of the parameter {view: dataset} that declares several inputs; without it `input_dataset` is the only one.",
     )
+    condition_parameter: str | None = Field(
+        default=None, description="Name of the parameter that holds a WHERE condition; it is checked before it is accepted."
+    )
     query_parameter: str | None = Field(
         default=None, description="Name of the parameter that holds SQL; it is checked before it is accepted."
     )
@@ -108,7 +111,7 @@ class Action(Contract):
     @cached_property
     def revision(self) -> str:
         """Hash of all that can change a result. Sizes, limits and texts are left out: changing them does not make other work of it."""
-        kept = {"name", "image", "entry_point", "inputs_parameter", "query_parameter", "deterministic"}
+        kept = {"name", "image", "entry_point", "inputs_parameter", "query_parameter", "condition_parameter", "deterministic"}
         return sha256_of({**self.model_dump(mode="json", include=kept), "parameters": _without_texts(self.parameters)})
 
     @cached_property

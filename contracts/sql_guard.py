@@ -120,6 +120,8 @@ def _syntax_error(error: SqlglotError, what: str) -> SqlRefused:
 
 def _check_clauses(tree: exp.Expr, query: str) -> None:
     for node in tree.walk():
+        if isinstance(node, exp.Select) and not node.expressions:
+            raise SqlRefused("a SELECT names what it selects", _position(node, query))
         for refused, reason in _REFUSED_CLAUSES.items():
             if isinstance(node, refused):
                 raise SqlRefused(reason, _position(node, query))

@@ -1,5 +1,6 @@
 """From a request to an accepted process: everything is checked before anything is stored, and stored in one transaction."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,11 +10,12 @@ from jsonschema.exceptions import ValidationError as SchemaViolation
 from pydantic import TypeAdapter, ValidationError
 
 from contracts.catalog import Action, Catalog
+from contracts.command import ResourceProfile
 from contracts.errors import SqlRefused
 from contracts.http import ProcessRequest
 from contracts.identifiers import Identifier, new_id
 from contracts.model import sha256_of
-from contracts.sql_guard import check_query
+from contracts.sql_guard import check_condition, check_query
 from control_plane.database import Connection, queries
 from control_plane.errors import Conflict, Invalid, NameTaken, NotFound
 from control_plane.nearest import did_you_mean, nearest
@@ -63,7 +65,9 @@ async def accept(
         NameTaken: a dataset name belongs to other work.
     """
     action = find_action(catalog, request.action)
-    check_parameters(action, request.parameters)
+    # parsing a long query takes seconds: other requests go on meanwhile
+    await asyncio.to_thread(check_parameters, action, request.parameters)
+    check_resources(catalog, action, request.resource_profile)
     # Owners can come and go between a refused insert and the look at who it is: then simply try again.
     for _ in range(5):
         work = await resolve(connection, tenant, request, action)
@@ -103,13 +107,23 @@ def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
     if wrong:
         first = wrong[0]
         raise Invalid(f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).", errors=wrong)
-    if action.query_parameter:
-        views = parameters.get(action.inputs_parameter or "") or {"source": None}
-        try:
-            check_query(parameters[action.query_parameter], views)
-        except SqlRefused as error:
-            pointer = f"/parameters/{action.query_parameter}"
-            raise Invalid(f"The query is refused: {error}", errors=[{"pointer": pointer, "detail": str(error)}]) from error
+    views = parameters.get(action.inputs_parameter or "") or {"source": None}
+    guards = ((action.query_parameter, lambda text: check_query(text, views)), (action.condition_parameter, check_condition))
+    for name, guard in guards:
+        if name in parameters:
+            try:
+                guard(parameters[name])
+            except SqlRefused as error:
+                wrong = [{"pointer": f"/parameters/{name}", "detail": str(error)}]
+                raise Invalid(f"The {name} is refused: {error}", errors=wrong) from error
+
+
+def check_resources(catalog: Catalog, action: Action, asked: ResourceProfile | None) -> None:
+    """Raise `Invalid` when a request asks for more than the action's profile allows."""
+    problems = catalog.profiles[action.profile].beyond(asked) if asked else []
+    if problems:
+        errors = [{"pointer": f"/resource_profile/{problem.split(' ')[0]}", "detail": problem} for problem in problems]
+        raise Invalid(f"The action {action.name!r} may not use so much: {'; '.join(problems)}.", errors=errors)
 
 
 async def resolve(connection: Connection, tenant: str, request: ProcessRequest, action: Action) -> Work:

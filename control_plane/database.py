@@ -84,6 +84,8 @@ class Database:
             async with self._pool.acquire(timeout=3) as connection:
                 yield connection
         except _PASSING as error:
+            if isinstance(error, ValueError):  # a value that the driver cannot send: our defect, not the server's absence
+                raise
             raise _unavailable(error) from error
 
     @asynccontextmanager

@@ -70,6 +70,8 @@ def content(objects: list[ObjectInfo], tail: Tail) -> DatasetContent:
 
 def columns_of(schema: pa.Schema, name: str) -> tuple[Column, ...]:
     """The columns in Spark's types; raises `Invalid` for types that Spark cannot read."""
+    if any(not field.name or not field.name.isprintable() for field in schema):
+        raise Invalid(f"{name}: a column has no name, or one with characters that cannot be printed. Rename it.")
     names = [field.name.lower() for field in schema]
     twice = next((field.name for field in schema if names.count(field.name.lower()) > 1), None)
     if twice is not None:

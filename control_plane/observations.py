@@ -33,7 +33,7 @@ _OUTCOMES: dict[str, tuple[str, bool]] = {
 async def apply(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, event: LauncherEvent) -> None:
     """Take one event into account."""
     if isinstance(event, Relist):
-        await _relist(database, timing, event)
+        await _relist(database, timing, has_proposal, event)
         return
     async with database.transaction() as connection:
         current = await lifecycle.lock(connection, event.process_id, event.tenant)
@@ -68,7 +68,7 @@ async def _ended(connection: Connection, timing: TimingSettings, has_proposal: P
         await lifecycle.ended(connection, current, Ending(state, error_class, message, retryable), timing.retry_delay_seconds)
 
 
-async def _relist(database: Database, timing: TimingSettings, relist: Relist) -> None:
+async def _relist(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, relist: Relist) -> None:
     """Lost needs both: the lease is over, and a complete list that was begun after that does not have the job."""
     live = {_key(ref) for ref in relist.live}
     async with database.connection() as connection:
@@ -81,14 +81,16 @@ async def _relist(database: Database, timing: TimingSettings, relist: Relist) ->
             if current is None or (current.id, current.step, current.attempt) != key:
                 continue
             if key not in live:
-                await _absent(connection, timing, current, row["state"])
+                await _absent(connection, timing, has_proposal, current, row["state"])
             elif current.attempt_state is AttemptState.STARTED:
                 await _silent(connection, timing, current, relist)
 
 
-async def _absent(connection: Connection, timing: TimingSettings, current: Current, seen_state: str) -> None:
+async def _absent(connection: Connection, timing: TimingSettings, has_proposal: ProposalLookup, current: Current, seen_state: str) -> None:
     if current.process_state is ProcessState.CANCELLING:
         await lifecycle.job_gone(connection, current)
+    elif current.attempt_state is AttemptState.STARTED and await has_proposal(current):
+        await lifecycle.sealing(connection, current, None, current.last_sequence, witness="proposal")
     elif current.attempt_state.value == seen_state:
         reason = "its job is gone and nothing was heard of it"
         await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "JOB_LOST", reason, True), timing.retry_delay_seconds)

@@ -96,6 +96,11 @@ async def _handle(reconciler: Reconciler, subscriber: Subscriber, dead_letters: 
         except (Unavailable, StorageUnavailable) as error:
             log.warning("waiting", work="events", error=str(error))
             await subscriber.keep_alive(1)
+        except Exception as error:
+            # a defect that one message brings to light must not stop all others: it is kept, and said aloud
+            log.exception("event not applied", type=event.type)
+            await _bury(reconciler, subscriber, dead_letters, message, f"not applied: {type(error).__name__}: {error}", stop)
+            return
         else:
             return
 

@@ -16,6 +16,11 @@ async def provision(settings: DatabaseSettings, tenant: str, bucket: str, prefix
     database = Database(settings)
     try:
         async with database.transaction() as connection:
+            rival = await queries.tenant_inside(connection, id=tenant, bucket=bucket, prefix=prefix)
+            if rival is not None:
+                raise ControlPlaneError(
+                    f"s3://{bucket}/{prefix} and the storage of tenant {rival!r} lie inside one another; choose another prefix"
+                )
             await queries.put_tenant(connection, id=tenant, bucket=bucket, prefix=prefix, max_in_flight=max_in_flight)
             await queries.put_key(connection, id=new_id(), tenant=tenant, role=role, key_prefix=key[:8], key_hash=key_hash(key))
     finally:

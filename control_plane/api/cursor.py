@@ -14,7 +14,10 @@ def encode(position: str) -> str:
 def decode(cursor: str) -> str:
     """The position of a cursor; raises `Invalid` for what `encode` never made."""
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        position = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        if not position.isprintable():
+            raise ValueError("not a name")
+        return position
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise Invalid(
             "The cursor is not one of ours: take it unchanged from `next_cursor`, or leave it out.",

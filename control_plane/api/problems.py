@@ -81,6 +81,8 @@ def install(app: FastAPI) -> None:
             kind = NotFound(f"There is no {request.url.path}; GET /openapi.json lists all paths.")
         elif error.status_code == 405:
             kind.type = "method-not-allowed"
+        elif error.status_code == 400:
+            kind = _malformed()
         answer = response(kind, request.url.path)
         answer.headers.update(error.headers or {})
         return answer
@@ -105,16 +107,20 @@ def install(app: FastAPI) -> None:
 def _validation(error: RequestValidationError) -> Refusal:
     found = error.errors()
     if any(problem["type"] == "json_invalid" for problem in found):
-        refusal = Refusal("The body is not valid JSON.")
-        refusal.type = "malformed"
-        return refusal
+        return _malformed()
     wrong = [{"pointer": _pointer(problem["loc"]), "detail": problem["msg"]} for problem in found]
     return Invalid(f"{wrong[0]['pointer'] or 'The body'}: {wrong[0]['detail']}.", errors=wrong)
 
 
+def _malformed() -> Refusal:
+    refusal = Refusal("The body is not JSON in UTF-8, or nests too deep.")
+    refusal.type = "malformed"
+    return refusal
+
+
 def _pointer(location: tuple[int | str, ...]) -> str:
     place, *rest = location
-    parts = rest if place == "body" else [place, *rest]
+    parts = [part for part in (rest if place == "body" else [place, *rest]) if part != "[key]"]
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 

@@ -6,6 +6,10 @@ WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL 
 INSERT INTO tenants (id, bucket, prefix, max_in_flight) VALUES (:id, :bucket, :prefix, :max_in_flight)
 ON CONFLICT (id) DO UPDATE SET max_in_flight = excluded.max_in_flight;
 
+-- name: tenant_inside$
+-- Another tenant whose storage would lie inside this one's, or this one's inside it.
+SELECT id FROM tenants WHERE id <> :id AND bucket = :bucket AND (starts_with(prefix, :prefix) OR starts_with(:prefix, prefix)) LIMIT 1;
+
 -- name: put_key!
 INSERT INTO api_keys (id, tenant, role, key_prefix, key_hash) VALUES (:id, :tenant, :role, :key_prefix, :key_hash)
 ON CONFLICT (key_hash) DO NOTHING;

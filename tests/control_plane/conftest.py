@@ -12,36 +12,10 @@ import pytest_asyncio
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation, Role, create_database, prepare_topics, write_signing_key
 from tests.control_plane.launcher import Launcher
-from tests.control_plane.servers import ACCESS_KEY, SECRET_KEY, Kafka, Postgres, SeaweedFs
 from tests.control_plane.steps import Steps
+from tests.services import Services, services
 
-
-@dataclass(frozen=True)
-class Services:
-    """Where the session's servers are."""
-
-    database_url: str
-    kafka_bootstrap: str
-    s3_endpoint: str
-    s3_access_key: str
-    s3_secret_key: str
-
-
-@pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    servers = (
-        Postgres(tmp_path_factory.mktemp("postgres")),
-        Kafka(tmp_path_factory.mktemp("kafka")),
-        SeaweedFs(tmp_path_factory.mktemp("s3")),
-    )
-    postgres, kafka, s3 = servers
-    try:
-        for server in servers:
-            server.start()
-        yield Services(postgres.url, kafka.bootstrap, s3.endpoint, ACCESS_KEY, SECRET_KEY)
-    finally:
-        for server in servers:
-            server.kill()
+__all__ = ["services"]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

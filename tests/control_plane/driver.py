@@ -14,7 +14,6 @@ from contracts.manifest import schema_fingerprint
 from contracts.proposal import Column, DataFile, Proposal, ProposedDataset, RunMetrics
 from tests.control_plane.caller import TABLE, parquet
 from tests.control_plane.installation import Installation
-from tests.control_plane.servers import s3_client
 
 COLUMNS = (Column(name="carrier", type="string"), Column(name="delay", type="bigint"))
 
@@ -28,7 +27,7 @@ class Driver:
         self.run_id = run_id or f"run-{new_id().hex[-12:]}"
         self.token: str = command.flow_token
         self.sequence = 0
-        self.store = s3_client(installation.s3_endpoint)
+        self.store = installation.s3
         self.root = StorageRoot.parse(command.storage_root)
 
     @property

@@ -5,7 +5,8 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from control_plane.settings import ApiSettings, KafkaSettings, ReconcileSettings
 from control_plane.storage import Storage
 from control_plane.tenants import provision
 from tests.control_plane.caller import BUCKET, Caller
+from tests.control_plane.servers import s3_client
 
 LEASE_SECONDS = 1.0
 
@@ -43,7 +45,7 @@ class Installation:
 
     def but(self, **overrides: Any) -> "Installation":
         """The same installation with other settings."""
-        return Installation(**{**self.__dict__, "overrides": {**self.overrides, **overrides}})
+        return replace(self, overrides={**self.overrides, **overrides})
 
     @property
     def _common(self) -> dict[str, Any]:
@@ -95,7 +97,12 @@ class Installation:
         """The control plane's own keys; for tokens that only it could have made."""
         return KeyRing.load(self.signing_key_file)
 
-    @property
+    @cached_property
+    def s3(self) -> Any:
+        """The test's own client of the store."""
+        return s3_client(self.s3_endpoint, self.s3_access_key, self.s3_secret_key)
+
+    @cached_property
     def storage(self) -> Storage:
         return Storage(self.reconcile_settings)
 
@@ -163,7 +170,7 @@ class Role:
 
         try:
             asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001 - handed on by check()
+        except BaseException as error:
             self._failure = error
 
     def start(self) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +17,16 @@ from tests.control_plane.installation import Installation
 from tests.control_plane.waiting import eventually
 
 PROFILE = {"driver_cores": 1, "driver_memory": "1g", "executor_instances": 1, "executor_cores": 1, "executor_memory": "1g"}
+
+
+@contextmanager
+def following(installation: Installation) -> Iterator["Launcher"]:
+    """A launcher that follows the commands inside the block."""
+    launcher = Launcher(installation).start()
+    try:
+        yield launcher
+    finally:
+        launcher.stop()
 
 
 class Launcher:

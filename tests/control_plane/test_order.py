@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from contracts.command import Command
 from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER
 from control_plane import observations
@@ -11,7 +9,7 @@ from control_plane.reconcile import seal_next
 from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation, prepare_topics, running
-from tests.control_plane.launcher import PROFILE, Launcher
+from tests.control_plane.launcher import PROFILE, Launcher, following
 from tests.control_plane.steps import Steps
 from tests.control_plane.waiting import eventually
 
@@ -66,28 +64,26 @@ async def test_an_end_without_a_proposal_is_tried_again(steps: Steps, acme: Call
     assert [(a["number"], a["state"]) for a in done["attempts"]] == [(1, "failed"), (2, "succeeded")]
 
 
-@pytest.mark.parametrize("outcome", ["completed", "failed", "killed", "vanished", "time_limit", "out_of_memory", "absent"])
-async def test_the_end_of_the_job_while_its_result_is_sealed_changes_nothing(outcome: str, still: Installation) -> None:
+async def test_the_end_of_the_job_while_its_result_is_sealed_changes_nothing(still: Installation) -> None:
     """The driver exits right after its last report: the news of it must not overtake the seal."""
     prepare_topics(still)
-    launcher = Launcher(still).start()
-    try:
+    outcomes = ("completed", "failed", "killed", "vanished", "time_limit", "out_of_memory", "absent")
+    with following(still) as launcher:
         async with still.api() as client, still.reconciler() as reconciler:
             acme = await still.tenant(client)
             await acme.ingest()
             with running(still.relay()):
-                accepted = await acme.accepted(1)
-                command = await launcher.command(accepted["id"])
-            await Driver(client, still, command).complete()
-            event = observations.JobEnded.model_validate(launcher.event("ended", command, outcome=outcome))
-            await observations.apply(reconciler.database, reconciler.settings, reconciler.has_proposal, event)
-            process = await acme.process(accepted["id"])
-            assert (process["state"], [a["state"] for a in process["attempts"]]) == ("sealing", ["sealing"])
-            assert await seal_next(reconciler)
-            assert (await acme.process(accepted["id"]))["state"] == "succeeded"
-            assert await acme.history(accepted["id"]) == ["accepted", "queued", "running", "sealing", "succeeded"]
-    finally:
-        launcher.stop()
+                accepted = [await acme.accepted(number) for number in range(len(outcomes))]
+                commands = [await launcher.command(process["id"]) for process in accepted]
+            for outcome, command in zip(outcomes, commands, strict=True):
+                await Driver(client, still, command).complete()
+                event = observations.JobEnded.model_validate(launcher.event("ended", command, outcome=outcome))
+                await observations.apply(reconciler.database, reconciler.settings, reconciler.has_proposal, event)
+                process = await acme.process(str(command.process_id))
+                assert (process["state"], [a["state"] for a in process["attempts"]]) == ("sealing", ["sealing"]), outcome
+                assert await seal_next(reconciler)
+                await acme.until(process["id"], "succeeded")
+                assert await acme.history(process["id"]) == ["accepted", "queued", "running", "sealing", "succeeded"]
 
 
 async def test_everything_twice_changes_nothing(steps: Steps, acme: Caller, launcher: Launcher) -> None:

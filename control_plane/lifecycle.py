@@ -36,6 +36,7 @@ class Current:
     last_sequence: int
     start_before: datetime | None
     proposal_sha256: str | None
+    lease_until: datetime | None
     silent_since: datetime | None
     bucket: str
     prefix: str

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import asyncpg
 import structlog
 
 from contracts.command import AttemptRef
@@ -75,23 +76,27 @@ async def _relist(database: Database, timing: TimingSettings, has_proposal: Prop
         await queries.observe(connection, cluster=relist.cluster, began_at=relist.began_at)
         rows = [row async for row in queries.attempts_of_cluster(connection, cluster=relist.cluster, began_at=relist.began_at)]
     for row in rows:
-        key = (row["process_id"], row["step"], row["attempt"])
         async with database.transaction() as connection:
             current = await lifecycle.lock(connection, row["process_id"])
-            if current is None or (current.id, current.step, current.attempt) != key:
+            if current is None or not _still_concerns(relist, current, row):
                 continue
-            if key not in live:
-                await _absent(connection, timing, has_proposal, current, row["state"])
+            if _key(current.ref) not in live:
+                await _absent(connection, timing, current)
             elif current.attempt_state is AttemptState.STARTED:
                 await _silent(connection, timing, current, relist)
 
 
-async def _absent(connection: Connection, timing: TimingSettings, has_proposal: ProposalLookup, current: Current, seen_state: str) -> None:
+def _still_concerns(relist: Relist, current: Current, seen: asyncpg.Record) -> bool:
+    """Whether the attempt is, now that it is locked, what it was when it was chosen: a report may have come in between."""
+    if (current.step, current.attempt, current.attempt_state) != (seen["step"], seen["attempt"], seen["state"]):
+        return False
+    return current.attempt_state.is_final or (current.lease_until is not None and current.lease_until < relist.began_at)
+
+
+async def _absent(connection: Connection, timing: TimingSettings, current: Current) -> None:
     if current.process_state is ProcessState.CANCELLING:
         await lifecycle.job_gone(connection, current)
-    elif current.attempt_state is AttemptState.STARTED and await has_proposal(current):
-        await lifecycle.sealing(connection, current, None, current.last_sequence, witness="proposal")
-    elif current.attempt_state.value == seen_state:
+    else:
         reason = "its job is gone and nothing was heard of it"
         await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "JOB_LOST", reason, True), timing.retry_delay_seconds)
 

@@ -70,7 +70,7 @@ ON CONFLICT (cluster) DO UPDATE SET began_at = greatest(observations.began_at, e
 
 -- name: attempts_of_cluster
 -- Attempts that a relist says something about: their lease is over, or they are being cancelled.
-SELECT a.process_id, a.step, a.number AS attempt, a.state, a.silent_since, p.state AS process_state
+SELECT a.process_id, a.step, a.number AS attempt, a.state
 FROM attempts a JOIN processes p ON p.id = a.process_id
 WHERE a.cluster = :cluster AND (
     (a.state IN ('submitted', 'started') AND a.lease_until < :began_at)

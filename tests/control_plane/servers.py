@@ -41,13 +41,17 @@ class Server:
                 program.argv, stdout=log, stderr=log, cwd=program.folder, start_new_session=True, env=environment
             )
         until = time.monotonic() + seconds
-        while True:
+        while not self._answers():
             assert self._child.poll() is None, f"{program.name} ended; see {self._log}"
-            try:
-                return self.service.check()
-            except NotReady as error:
-                assert time.monotonic() < until, f"{program.name} does not answer; see {self._log}: {error}"
-                time.sleep(0.05)
+            assert time.monotonic() < until, f"{program.name} does not answer; see {self._log}"
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            self.service.check()
+        except NotReady:
+            return False
+        return True
 
     def kill(self) -> None:
         """`kill -9` of all its processes."""

@@ -49,6 +49,12 @@ class JobSpec:
             attempt=self.command.attempt,
         )
 
+    @property
+    def log_fields(self) -> dict[str, str | int]:
+        """What every log line about the job says."""
+        command = self.command
+        return {"job_name": self.name, "process_id": str(command.process_id), "step": command.step, "attempt": command.attempt}
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:

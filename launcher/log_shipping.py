@@ -84,7 +84,7 @@ class LogShipper:
         except ClientError as error:
             # one tenant's missing bucket or another shipper must not hold up the others: look anew next time
             self._shipped.pop(job.name, None)
-            log.warning("log was not taken", job_name=job.name, bucket=root.bucket, error=str(error))
+            log.warning("log was not taken", bucket=root.bucket, error=str(error), **job.spec.log_fields)
         except BotoCoreError as error:
             raise StorageUnavailable(f"the object store takes no logs: {error}") from error
 

@@ -112,7 +112,7 @@ class Observer:
             if self._logs_complete(job.name) or now - job.state.at > LOG_PATIENCE:
                 self._backend.remove(job.name)
                 self._ends_told.discard(job.name)
-                log.info("job removed", job_name=job.name)
+                log.info("job removed", **job.spec.log_fields)
 
     def _tell(self, jobs: Sequence[Job]) -> None:
         self._publish([event for job in jobs for event in self._events(job)])
@@ -123,7 +123,7 @@ class Observer:
             case Pending(cause):
                 return [JobPending(**attempt_stamp(self._cluster, job.spec.attempt), job_name=job.name, cause=cause)]
             case Ended() as ended:
-                log.info("job ended", job_name=job.name, outcome=ended.outcome, exit_code=ended.exit_code, message=ended.message)
+                log.info("job ended", outcome=ended.outcome, exit_code=ended.exit_code, message=ended.message, **job.spec.log_fields)
                 return [ended_event(self._cluster, job.spec, ended)]
             case Running():
                 return []  # the driver says so itself, and better, when it asks for its grant

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from contracts.event import LauncherEvent, Relist
 from launcher import metrics
-from launcher.errors import PublishFailed
+from launcher.errors import LauncherError, PublishFailed
 
 DELIVERY_SECONDS = 10.0
 
@@ -59,6 +59,7 @@ class Publisher:
 
         Raises:
             PublishFailed: at least one was not; send all of them again.
+            LauncherError: this producer will take nothing any more.
         """
         batch = _Batch()
         for message in messages:
@@ -66,7 +67,7 @@ class Publisher:
         while batch.is_open:
             self._producer.poll(0.1)
         if batch.error is not None:
-            raise PublishFailed(f"Kafka did not take an event: {batch.error.str()}")
+            raise _failure(batch.error)
 
     def _produce(self, message: Outgoing, batch: "_Batch") -> None:
         deadline = time.monotonic() + DELIVERY_SECONDS
@@ -78,10 +79,16 @@ class Publisher:
                     raise PublishFailed("Kafka takes no events: its queue is full") from error
                 self._producer.poll(0.1)
             except KafkaException as error:
-                raise PublishFailed(f"Kafka did not take an event: {error.args[0].str()}") from error
+                raise _failure(error.args[0]) from error
             else:
                 batch.sent += 1
                 return
+
+
+def _failure(error: KafkaError) -> LauncherError:
+    if error.fatal():
+        return LauncherError(f"the producer cannot go on: {error.str()}")
+    return PublishFailed(f"Kafka did not take an event: {error.str()}")
 
 
 class _Batch:

@@ -52,17 +52,9 @@ class SubmitHandler:
         except JobConflict as conflict:
             metrics.CONFLICTS.inc()
             raise MessageRejected(f"conflict: {conflict}") from conflict
-        command = spec.command
-        log.info(
-            "job submitted",
-            job_name=spec.name,
-            process_id=str(command.process_id),
-            step=command.step,
-            attempt=command.attempt,
-            adopted=submitted.adopted,
-        )
+        log.info("job submitted", adopted=submitted.adopted, **spec.log_fields)
         return JobSubmitted(
-            **attempt_stamp(self._cluster, command),
+            **attempt_stamp(self._cluster, spec.attempt),
             job_name=spec.name,
             resource_profile=spec.resources.as_profile(),
             adopted=submitted.adopted,

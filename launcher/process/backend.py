@@ -209,7 +209,7 @@ class ProcessBackend:
                 start_new_session=True,
             )
         self._wrappers[spec.name] = wrapper
-        log.info("job started", job_name=spec.name, pid=wrapper.pid)
+        log.info("job started", pid=wrapper.pid, **spec.log_fields)
 
     # -- what the folders say --------------------------------------------------------------------------------------------
 

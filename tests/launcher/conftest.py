@@ -3,42 +3,43 @@
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from contracts.identifiers import new_id
 from contracts.topics import Topics
-from tests.control_plane.servers import Kafka, SeaweedFs, s3_client, started
 from tests.launcher.kafka_probe import KafkaProbe
 from tests.launcher.stub_api import Api
+from tests.services import Services, services
 
-
-@pytest.fixture(scope="session")
-def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    yield from started(Kafka(tmp_path_factory.mktemp("kafka")))
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    yield from started(SeaweedFs(tmp_path_factory.mktemp("s3")))
+__all__ = ["services"]
 
 
 @pytest.fixture
-def kafka(kafka_server: Kafka) -> Iterator[KafkaProbe]:
+def kafka(services: Services) -> Iterator[KafkaProbe]:
     """A broker with fresh topics."""
     topics = Topics(f"test-{new_id().hex}")
-    admin = AdminClient({"bootstrap.servers": kafka_server.bootstrap})
+    admin = AdminClient({"bootstrap.servers": services.kafka_bootstrap})
     for future in admin.create_topics([NewTopic(name, 2, 1) for name in topics.all]).values():
         future.result()
-    with KafkaProbe.open(kafka_server.bootstrap, topics) as probe:
+    with KafkaProbe.open(services.kafka_bootstrap, topics) as probe:
         yield probe
 
 
 @pytest.fixture
-def bucket(s3_server: SeaweedFs) -> Iterator[Any]:
+def bucket(services: Services) -> Iterator[tuple[Any, str]]:
     """A client of the store, and a fresh bucket."""
     name = f"test-{new_id().hex}"
-    client = s3_client(s3_server.endpoint)
+    client = boto3.client(
+        "s3",
+        endpoint_url=services.s3_endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=services.s3_access_key,
+        aws_secret_access_key=services.s3_secret_key,
+        config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
+    )
     client.create_bucket(Bucket=name)
     try:
         yield client, name

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from contracts.event import JobEnded
-from tests.control_plane.servers import ACCESS_KEY, SECRET_KEY
 from tests.launcher.kafka_probe import KafkaProbe
 from tests.launcher.samples import eventually
 from tests.launcher.stub_api import Api
+from tests.services import Services
 
 DRIVER = """
 import os, sys, time
@@ -35,7 +35,7 @@ def spark_jars() -> str:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, kafka: KafkaProbe, api: Api, s3_server: Any, spark_jars: str) -> dict[str, str]:
+def environment(tmp_path: Path, kafka: KafkaProbe, api: Api, services: Services, spark_jars: str) -> dict[str, str]:
     (tmp_path / "tiny_driver.py").write_text(DRIVER)
     java = os.environ.get("JAVA_HOME") or str(Path(subprocess.check_output(["which", "java"], text=True).strip()).resolve().parents[1])
     return {
@@ -52,9 +52,9 @@ def environment(tmp_path: Path, kafka: KafkaProbe, api: Api, s3_server: Any, spa
         "STRATUM_JOBS_DIR": str(tmp_path / "jobs"),
         "STRATUM_MAX_LOCAL_JOBS": "1",
         "STRATUM_SPARK_JARS_DIR": spark_jars,
-        "STRATUM_S3_ENDPOINT": s3_server.endpoint,
-        "STRATUM_S3_ACCESS_KEY": ACCESS_KEY,
-        "STRATUM_S3_SECRET_KEY": SECRET_KEY,
+        "STRATUM_S3_ENDPOINT": services.s3_endpoint,
+        "STRATUM_S3_ACCESS_KEY": services.s3_access_key,
+        "STRATUM_S3_SECRET_KEY": services.s3_secret_key,
         "STRATUM_DATABASE_URL": "postgresql://not-for-jobs",
     }
 

@@ -186,7 +186,7 @@ def _is_ordered(call: exp.Expr) -> bool:
     while isinstance(around, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
         around = around.parent
     if isinstance(around, exp.Window):
-        return around.args.get("order") is not None
+        return around.args.get("order") is not None or around.args.get("alias") is not None  # a window named elsewhere
     if isinstance(around, exp.WithinGroup):
         return True
     return isinstance(around, exp.Anonymous) and around.name.lower() in {"sort_array", "array_sort"}

@@ -6,6 +6,9 @@ import pytest
 
 from tests.e2e.platform import Platform, running_platform
 from tests.figures import lines
+from tests.services import services
+
+__all__ = ["services"]
 
 
 @pytest.fixture(scope="session")

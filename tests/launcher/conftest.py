@@ -12,9 +12,7 @@ from contracts.identifiers import new_id
 from contracts.topics import Topics
 from tests.launcher.kafka_probe import KafkaProbe
 from tests.launcher.stub_api import Api
-from tests.services import Services, services
-
-__all__ = ["services"]
+from tests.services import Services
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ async def _places_agree(platform: Platform) -> int:
     """`queue.place` of every waiting process against a count of its own; looked at again when the queue moved in between."""
     connection = await asyncpg.connect(platform.document["database_url"])
     headers = {"Authorization": f"Bearer {platform.document['token']}"}
-    count = "SELECT id::text, (SELECT count(*) FROM processes b WHERE b.state = 'accepted' AND b.id <= a.id) AS place FROM processes a WHERE a.state = 'accepted'"
+    count = """SELECT id::text, (SELECT count(*) FROM processes b WHERE b.state = 'accepted' AND b.id <= a.id) AS place
+               FROM processes a WHERE a.state = 'accepted'"""
     try:
         async with httpx.AsyncClient(base_url=platform.document["url"], headers=headers) as http:
             for _ in range(50):

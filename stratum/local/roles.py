@@ -167,7 +167,8 @@ def _from_caller(environment: Mapping[str, str]) -> dict[str, str]:
     jobs = environment.get("STRATUM_MAX_LOCAL_JOBS") or str(default)
     if not jobs.isdecimal() or int(jobs) < 1:
         raise SettingInvalid(f"STRATUM_MAX_LOCAL_JOBS is {jobs!r}.", "Set it to a whole number from 1 on, or unset it.")
-    chosen = {"STRATUM_MAX_LOCAL_JOBS": jobs}
+    # a few more are released than run, so that a slot never waits; the others are held where their place can be seen
+    chosen = {"STRATUM_MAX_LOCAL_JOBS": jobs, "STRATUM_MAX_IN_FLIGHT": str(2 * int(jobs))}
     if catalog := environment.get("STRATUM_CATALOG_DIR"):
         if not Path(catalog).is_dir():
             raise SettingInvalid(f"STRATUM_CATALOG_DIR names {catalog}, which is no folder.", "Correct or unset it.")

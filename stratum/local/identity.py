@@ -24,7 +24,8 @@ def identity(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    is_gone = fields[0] in "ZX"
+    # The first thread of a killed process may be dead while others still hold its ports.
+    is_gone = fields[0] in "ZX" and int(fields[17]) <= 1
     return None if is_gone else f"{_BOOT_ID.read_text().strip()}/{fields[19]}"
 
 

@@ -102,6 +102,8 @@ class Kafka:
 
     def _java(self, heap: str) -> list[str]:
         options = [f"-Xmx{heap}", "-Xms64m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:MaxMetaspaceSize=160m"]
+        # Only the quick compiler: half of the processor time until it serves, and a fifth less memory.
+        options += ["-XX:TieredStopAtLevel=1"]
         options += ["-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={self._logging}"]
         return [str(self.java.binary), *options, "-cp", f"{self.jars}/*"]
 

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -106,9 +108,12 @@ class Installation:
         services.s3.create_bucket(BUCKET)
         environment = self.environment(services)
         tenant = ["--tenant", TENANT, "--bucket", BUCKET, "--prefix", "", "--role", "admin"]
-        run_command("control_plane", ["migrate"], environment)
-        run_command("control_plane", ["topics"], environment)
-        run_command("control_plane", ["provision", *tenant, "--api-key-file", str(self.token_file)], environment)
+        control_plane = partial(run_command, "control_plane", environment=environment)
+        with ThreadPoolExecutor(1) as pool:
+            topics = pool.submit(control_plane, ["topics"])
+            control_plane(["migrate"])
+            control_plane(["provision", *tenant, "--api-key-file", str(self.token_file)])
+            topics.result()
 
     def check_api(self) -> None:
         """Ask the API for its readiness.

@@ -77,8 +77,8 @@ class Supervisor:
         for program in programs:
             write_private(self._folder / f"{program.name}{SPECIFICATION_SUFFIX}", program.model_dump_json())
         config = self._folder / "supervisord.conf"
-        write_private(config, render(programs, self._folder, self._logs, self._socket))
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+        write_private(config, render(programs, Path("..") / self._logs.name, self._socket_as_seen_there))
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", config.name]
         done = subprocess.run(
             command, capture_output=True, text=True, env=base_environment(), stdin=subprocess.DEVNULL, cwd=self._folder, check=False
         )
@@ -194,6 +194,10 @@ class Supervisor:
             return inside
         name = hashlib.sha256(os.fsencode(self._folder.resolve())).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"stratum-{os.geteuid()}-{name}" / "supervisor.sock"
+
+    @property
+    def _socket_as_seen_there(self) -> Path:
+        return Path(self._socket.name) if self._socket.parent == self._folder else self._socket
 
     def _specifications(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{SPECIFICATION_SUFFIX}"))

@@ -17,23 +17,23 @@ PID_FILE = "supervisord.pid"
 ENDLESS_RETRIES = 1_000_000
 
 
-def render(programs: Sequence[Program], folder: Path, logs: Path, socket: Path) -> str:
+def render(programs: Sequence[Program], logs: Path, socket: Path) -> str:
     """The text of supervisord.conf: nothing starts by itself, everything starts again.
 
+    Paths are relative to the folder supervisord is started in: it expands `%` in them, in some twice.
+
     Args:
-        folder: holds one specification a program, the pid file, and is the working directory.
-        logs: one rotated log a program.
+        logs: folder of one rotated log a program.
         socket: where it listens; only its owner can connect.
     """
-    daemon = {"logfile": logs / "supervisord.log", "logfile_maxbytes": "5MB", "logfile_backups": 2, "pidfile": folder / PID_FILE}
-    daemon |= {"directory": folder, "nodaemon": "false", "umask": "077", "minfds": 1024}
+    daemon = {"logfile": logs / "supervisord.log", "logfile_maxbytes": "5MB", "logfile_backups": 2, "pidfile": PID_FILE}
+    daemon |= {"nodaemon": "false", "umask": "077", "minfds": 1024}
     if os.geteuid() == 0:
         daemon["user"] = "root"  # said aloud, or it warns
     sections = [
         _section("unix_http_server", {"file": socket, "chmod": "0700"}),
         _section("supervisord", daemon),
-        # Not a value of ours: escaping would hide the interface from supervisord.
-        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
+        _section("rpcinterface:supervisor", {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"}),
     ]
     sections += [_section(f"program:{program.name}", _program(program, logs)) for program in programs]
     return "\n".join(sections)

@@ -41,7 +41,8 @@ def running(home: Path) -> Iterator[tuple[LocalServices, Supervisor]]:
     with running_services(home) as parts:
         services = parts[0]
         services.s3.create_bucket(BUCKET)
-        AdminClient({"bootstrap.servers": services.kafka.bootstrap}).create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(30)
+        admin = AdminClient({"bootstrap.servers": services.kafka.bootstrap})
+        admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(30)
         query(services, "CREATE TABLE things (name text)")
         yield parts
 
@@ -92,9 +93,9 @@ def ready(running: tuple[LocalServices, Supervisor]) -> None:
 def test_killed_servers_come_back_with_their_data(running: tuple[LocalServices, Supervisor]) -> None:
     services, supervisor = running
     expected: list[str] = []
-    for name in NAMES:
-        put(services, f"before-{name}")
-        expected.append(f"before-{name}")
+    for number, name in enumerate(NAMES):
+        put(services, f"{number}-{name}")
+        expected.append(f"{number}-{name}")
         pid = supervisor.state(name).pid
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda pid=pid, name=name: supervisor.state(name).pid not in (0, pid), 30, lambda name=name: f"a new {name}")  # type: ignore[misc]

@@ -3,16 +3,13 @@
 import argparse
 import json
 import signal
-import types
-import typing
 from collections.abc import Sequence
-from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin
-from uuid import UUID
+from typing import Any, NoReturn
 
 import structlog
-from pydantic import AnyHttpUrl, ValidationError
+from pydantic import ValidationError
 
 from contracts.command import Command
 from spark_jobs.driver import ExitCode, run
@@ -21,7 +18,6 @@ from spark_jobs.logs import log_as_json
 from spark_jobs.settings import read_settings
 
 log = structlog.get_logger()
-_TEXTS = (str, UUID, datetime, AnyHttpUrl)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,18 +87,11 @@ def _parse(name: str, text: str) -> Any:
         raise InvalidCommand(f"--{name.replace('_', '-')} must be JSON: {error}") from error
 
 
+@cache
 def _is_text(name: str) -> bool:
-    """Whether the field is plain text on the command line."""
-    kinds = [Command.model_fields[name].annotation]
-    while kinds:
-        kind = kinds.pop()
-        if isinstance(kind, type) and issubclass(kind, _TEXTS):
-            return True
-        if get_origin(kind) is Literal:
-            return True
-        if get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated):
-            kinds.extend(get_args(kind))
-    return False
+    """Whether the field is a JSON string, hence given as plain text on the command line."""
+    schema = Command.model_json_schema()["properties"][name]
+    return "string" in {kind.get("type") for kind in (schema, *schema.get("anyOf", []))}
 
 
 def _terminate(number: int, _: object) -> NoReturn:

@@ -41,3 +41,5 @@ def log_as_json() -> None:
         logger_factory=structlog.PrintLoggerFactory(stream),
     )
     logging.basicConfig(level=logging.WARNING, stream=stream)
+    # PySpark logs each failed query with its whole plan; what it was is told once, by `failure.describe`.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)

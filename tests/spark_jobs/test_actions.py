@@ -247,7 +247,7 @@ def test_values_that_do_not_parse_are_refused(messy: DataFrame) -> None:
 
 def test_values_that_do_not_parse_are_set_aside_on_request(messy: DataFrame) -> None:
     outcome = apply("aggregate_revenue", {"on_invalid": "reject"}, messy)
-    assert sorted(map(tuple, outcome.rows.collect()), key=str) == [(datetime.date(2024, 1, 1), Decimal("12.5"), 1), (None, Decimal(-1), 1)]
+    assert {tuple(row) for row in outcome.rows.collect()} == {(datetime.date(2024, 1, 1), Decimal("12.5"), 1), (None, Decimal(-1), 1)}
     assert outcome.rejected is not None
     assert sorted((row["amount"], row["date"], row["_reason"]) for row in outcome.rejected.na.fill("").collect()) == [
         ("", "2024-02-30", "`date` is not a date"),

@@ -39,10 +39,11 @@ def condition(number: int) -> dict[str, Any]:
 class Caller:
     """Requests with one API key."""
 
-    def __init__(self, client: httpx.AsyncClient, tenant: str, key: str, installation: "Installation") -> None:
+    def __init__(self, client: httpx.AsyncClient, tenant: str, key: str, root: str, installation: "Installation") -> None:
         self.client = client
         self.tenant = tenant
         self.key = key
+        self.root = root
         self.installation = installation
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:

@@ -91,6 +91,12 @@ async def acme(platform: Installation, client: httpx.AsyncClient) -> Caller:
 
 
 @pytest_asyncio.fixture
+async def bare(platform: Installation, client: httpx.AsyncClient) -> Caller:
+    """The admin of a new tenant of `platform` that has no data."""
+    return await platform.tenant(client)
+
+
+@pytest_asyncio.fixture
 async def still(services: Services, template: str, signing_key_file: str) -> Installation:
     """A new installation in which nothing runs but what the test starts; no topics yet."""
     return await new_installation(services, template, signing_key_file)

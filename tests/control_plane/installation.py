@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic_settings import BaseSettings
 
 from contracts.tokens import KeyRing
 from control_plane import reconcile, relay, schema
@@ -77,15 +78,20 @@ class Installation:
 
     @property
     def api_settings(self) -> ApiSettings:
-        return ApiSettings(**{**self._common, **self._storage, **self._tokens, **self.overrides})
+        return ApiSettings(**self._for(ApiSettings, self._common, self._storage, self._tokens))
 
     @property
     def relay_settings(self) -> RelaySettings:
-        return RelaySettings(**{**self._common, **self._kafka, **self._tokens, **self.overrides})
+        return RelaySettings(**self._for(RelaySettings, self._common, self._kafka, self._tokens))
 
     @property
     def reconcile_settings(self) -> ReconcileSettings:
-        return ReconcileSettings(**{**self._common, **self._kafka, **self._storage, **self.overrides})
+        return ReconcileSettings(**self._for(ReconcileSettings, self._common, self._kafka, self._storage))
+
+    def _for(self, kind: type[BaseSettings], *parts: dict[str, Any]) -> dict[str, Any]:
+        """The parts, and the overrides that this kind of settings knows."""
+        known = {name: value for name, value in self.overrides.items() if name in kind.model_fields}
+        return {name: value for part in (*parts, known) for name, value in part.items()}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -148,8 +154,9 @@ class Installation:
         name = name or f"t-{secrets.token_hex(4)}"
         key = secrets.token_urlsafe(24)
         await asyncio.to_thread(self.storage.ensure_bucket, BUCKET)
-        await provision(self.api_settings, name, BUCKET, f"{name}/", max_in_flight, key, role)
-        return Caller(client, name, key, self)
+        prefix = f"{self.topic_prefix}/{name}/"
+        await provision(self.api_settings, name, BUCKET, prefix, max_in_flight, key, role)
+        return Caller(client, name, key, f"s3://{BUCKET}/{prefix}", self)
 
 
 class Role:

@@ -87,7 +87,7 @@ async def test_the_command_says_all_that_was_accepted(platform: Installation, ac
             "rows": 4,
         }
     ]
-    assert command.storage_root == f"s3://{BUCKET}/{acme.tenant}"
+    assert command.storage_root == acme.root.rstrip("/")
     assert str(command.callback_url) == "http://stratum.test/v1/processes/callback"
     assert command.resource_profile is not None
     assert command.resource_profile.executor_instances == 2

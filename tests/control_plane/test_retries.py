@@ -45,7 +45,8 @@ async def test_each_pause_is_twice_the_last(steps: Steps, acme: Caller, launcher
         await driver.failed(retryable=True)
     await launcher.command(accepted["id"], 3)
     pauses = await sql.fetch(
-        "SELECT extract(epoch FROM not_before - created_at)::float AS pause FROM attempts WHERE process_id = $1 AND number > 1 ORDER BY number",
+        "SELECT extract(epoch FROM not_before - created_at)::float AS pause FROM attempts "
+        "WHERE process_id = $1 AND number > 1 ORDER BY number",
         driver.command.process_id,
     )
     assert [row["pause"] for row in pauses] == pytest.approx([0.05, 0.1], abs=0.03)

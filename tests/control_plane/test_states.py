@@ -85,8 +85,8 @@ async def test_an_attempt_only_moves_forward(database: Database, accepted: tuple
     for state, (following, way) in product(AttemptState, WAYS.items()):
         async with database.transaction() as connection:
             await connection.execute(
-                "UPDATE attempts SET state = $2, rank = $3::smallint, ended_at = CASE WHEN $3::smallint = 60 THEN now() END, run_id = 'r', lease_until = now(), "
-                "deadline = now(), start_before = now() WHERE process_id = $1",
+                "UPDATE attempts SET state = $2, rank = $3::smallint, ended_at = CASE WHEN $3::smallint = 60 THEN now() END, run_id = 'r', "
+                "lease_until = now(), deadline = now(), start_before = now() WHERE process_id = $1",
                 process_id,
                 state.value,
                 ATTEMPT_RANK[state],
@@ -124,7 +124,9 @@ ILLEGAL = {
     "INSERT INTO attempts (process_id, step, number, tenant, message_id) SELECT process_id, step, 2, tenant, message_id FROM attempts": (
         "attempts_one_open"
     ),
-    "INSERT INTO processes SELECT (jsonb_populate_record(p, jsonb_build_object('id', gen_random_uuid()))).* FROM processes p": "processes_work",
+    "INSERT INTO processes SELECT (jsonb_populate_record(p, jsonb_build_object('id', gen_random_uuid()))).* FROM processes p": (
+        "processes_work"
+    ),
 }
 
 

@@ -26,7 +26,7 @@ from stratum.local.supervisor import NotReady, Supervisor
 
 SERVICES = ("postgres", "kafka", "s3")
 LEAST_FREE_BYTES = 1 << 30
-ROLE_SECONDS = 60
+ROLE_SECONDS = 120
 
 Progress = Callable[[str], None]
 

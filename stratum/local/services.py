@@ -19,7 +19,7 @@ from stratum.local.program import Program
 from stratum.local.seaweed import PORT_FLAGS, Seaweed
 from stratum.local.supervisor import Supervisor
 
-READY_SECONDS = 90
+READY_SECONDS = 120
 PORT_NAMES = ("postgres", "kafka", "kafka_controller", *PORT_FLAGS)
 
 Progress = Callable[[str], None]

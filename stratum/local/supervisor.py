@@ -30,7 +30,7 @@ from stratum.local.supervisord_conf import PID_FILE, SPECIFICATION_SUFFIX, rende
 SOCKET_PATH_LIMIT = 90
 START_SECONDS = 20
 POLL_SECONDS = 0.1
-FALLING_SECONDS = 12
+MOST_LIVES = 4
 LOG_TAIL_LINES = 25
 
 
@@ -132,21 +132,21 @@ class Supervisor:
             ServiceFailed: it is not ready by then; the message ends with its log.
         """
         began = time.monotonic()
-        ran_at = began
+        lives: set[int] = set()
         while True:
             state = self.state(name)
-            reason = f"it is {state.name.lower()}"
+            lives |= {state.pid} - {0}
+            reason = f"it is {state.name.lower()}, life {len(lives)}"
             if state.name == "RUNNING":
-                ran_at = time.monotonic()
                 try:
                     check()
                     return
                 except NotReady as error:
                     reason = str(error)
-            now = time.monotonic()
-            if now - began > seconds or now - ran_at > FALLING_SECONDS or state.name == "FATAL":
+            waited = time.monotonic() - began
+            if waited > seconds or len(lives) > MOST_LIVES or state.name == "FATAL":
                 raise ServiceFailed(
-                    f"{name} is not ready after {now - began:.0f} s: {reason}. The end of its log:\n{self.log_tail(name)}\n",
+                    f"{name} is not ready after {waited:.0f} s: {reason}. The end of its log:\n{self.log_tail(name)}\n",
                     f"The whole log is {self.log_file(name)}.",
                 )
             time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""One Spark session and one SeaweedFS for all tests of the jobs; a storage root and a callback server for each."""
+"""One Spark session for all tests of the jobs; a storage root and a callback server for each."""
 
 import gc
 import os
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import pytest
+from botocore.config import Config
 from pyspark.sql import SparkSession
 
 from contracts.command import Command
@@ -21,8 +23,10 @@ from contracts.spark_conf import spark_conf
 from spark_jobs.session import start_session
 from stratum.local.jars import fetch
 from stratum.local.java import Java, ensure_java
-from tests.spark_jobs import control_plane, seaweed
+from tests.services import Services
+from tests.spark_jobs import control_plane
 
+BUCKET = "spark-jobs"
 ROOT = Path(__file__).parents[2]
 QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """Tests are short: compiling more than the first tier costs more than it gives."""
@@ -46,18 +50,23 @@ def jars(java: Java) -> Path:
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[seaweed.S3Server]:
-    with seaweed.running(tmp_path_factory.mktemp("seaweed")) as server:
-        yield server
+def s3(services: Services) -> Any:
+    client = boto3.client(
+        "s3",
+        endpoint_url=services.s3_endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=services.s3_access_key,
+        aws_secret_access_key=services.s3_secret_key,
+        config=Config(
+            s3={"addressing_style": "path"}, request_checksum_calculation="when_required", response_checksum_validation="when_required"
+        ),
+    )
+    client.create_bucket(Bucket=BUCKET)
+    return client
 
 
 @pytest.fixture(scope="session")
-def s3(s3_server: seaweed.S3Server) -> Any:
-    return s3_server.client()
-
-
-@pytest.fixture(scope="session")
-def spark(java: Java, jars: Path, s3_server: seaweed.S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(java: Java, jars: Path, services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     os.environ["JAVA_HOME"] = str(java.home)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     local = {
@@ -66,17 +75,17 @@ def spark(java: Java, jars: Path, s3_server: seaweed.S3Server, tmp_path_factory:
         "spark.driver.extraClassPath": f"{jars}/*",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
     }
-    conf = spark_conf(s3_server.endpoint, "us-east-1", shuffle_partitions=3) | local
-    session = start_session("tests", conf, access_key=s3_server.access_key, secret_key=s3_server.secret_key)
+    conf = spark_conf(services.s3_endpoint, "us-east-1", shuffle_partitions=3) | local
+    session = start_session("tests", conf, access_key=services.s3_access_key, secret_key=services.s3_secret_key)
     yield session
     session.stop()
     gc.collect()  # now, while the warnings about PySpark's own sockets are still ignored
 
 
 @pytest.fixture
-def root(s3_server: seaweed.S3Server) -> StorageRoot:
+def root(s3: Any) -> StorageRoot:
     # A prefix, not a bucket: SeaweedFS gives every bucket volumes of its own, and soon has no more.
-    return StorageRoot(seaweed.BUCKET, f"{uuid4().hex}/")
+    return StorageRoot(BUCKET, f"{uuid4().hex}/")
 
 
 @pytest.fixture
@@ -91,7 +100,7 @@ class Submitter:
 
     java: Java
     jars: Path
-    s3: seaweed.S3Server
+    services: Services
     folder: Path
 
     @contextmanager
@@ -104,7 +113,7 @@ class Submitter:
         local = {"JAVA_HOME": str(self.java.home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
         with subprocess.Popen(
             submit,
-            env=os.environ | local | self.s3.environment | environment,
+            env=os.environ | local | self._storage() | environment,
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -117,12 +126,19 @@ class Submitter:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
+    def _storage(self) -> dict[str, str]:
+        return {
+            "STRATUM_S3_ENDPOINT": self.services.s3_endpoint,
+            "STRATUM_S3_ACCESS_KEY": self.services.s3_access_key,
+            "STRATUM_S3_SECRET_KEY": self.services.s3_secret_key,
+        }
+
     def run(self, command: Command, *more: str, **environment: str) -> tuple[int, str]:
         with self.start(command, *more, **environment) as process:
-            output, _ = process.communicate(timeout=120)
+            output, _ = process.communicate(timeout=240)
             return process.returncode, output
 
 
 @pytest.fixture
-def submit(java: Java, jars: Path, s3_server: seaweed.S3Server, tmp_path: Path) -> Submitter:
-    return Submitter(java, jars, s3_server, tmp_path)
+def submit(java: Java, jars: Path, services: Services, tmp_path: Path) -> Submitter:
+    return Submitter(java, jars, services, tmp_path)

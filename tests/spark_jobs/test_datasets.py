@@ -12,13 +12,13 @@ from spark_jobs.edge.object_store import ObjectStore
 from spark_jobs.errors import InputChanged, OutputMismatch
 from spark_jobs.fingerprint import fingerprint
 from spark_jobs.settings import Settings
+from tests.services import Services
 from tests.spark_jobs.sealed import ENTITY, VERSION, seal
-from tests.spark_jobs.seaweed import S3Server
 
 
 @pytest.fixture
-def datasets(spark: SparkSession, s3_server: S3Server) -> Datasets:
-    settings = Settings(s3_endpoint=s3_server.endpoint, s3_access_key=s3_server.access_key, s3_secret_key=s3_server.secret_key)
+def datasets(spark: SparkSession, services: Services) -> Datasets:
+    settings = Settings(s3_endpoint=services.s3_endpoint, s3_access_key=services.s3_access_key, s3_secret_key=services.s3_secret_key)
     return Datasets(spark, ObjectStore(settings))
 
 

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,14 +27,14 @@ def up(detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when 
     """Start the platform on this machine. Without --detach: until Ctrl-C."""
     with _local_platform() as platform:
         document = _bring_up(platform)
-        if json:
-            print_json(document)
-        else:
-            _show(document)
-        if not detach:
+        with suppress(KeyboardInterrupt):
+            _show(document, json=json)
+            if detach:
+                return
             progress_console().print("Press Ctrl-C to stop it.")
-            _until_interrupted()
-            _take_down(platform)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is as good
+            signal.pause()
+        _take_down(platform)
 
 
 def down(json: Json = False) -> None:
@@ -91,13 +91,6 @@ def _take_down(platform: "Platform") -> None:
         platform.down(lambda text: line.update(text))
 
 
-def _until_interrupted() -> None:
-    """Wait for Ctrl-C or a polite kill."""
-    signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    signal.sigwait(signals)
-
-
 def _show_status(document: dict[str, Any]) -> None:
     from rich.text import Text
 
@@ -110,7 +103,10 @@ def _show_status(document: dict[str, Any]) -> None:
     show_table(parts)
 
 
-def _show(document: dict[str, Any]) -> None:
+def _show(document: dict[str, Any], *, json: bool) -> None:
+    if json:
+        print_json(document)
+        return
     store = document["s3"]
     say("The platform is up.", "bold green")
     show_facts(

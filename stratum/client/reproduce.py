@@ -48,6 +48,9 @@ async def reproduce(
     manifest = (await client.dataset(entity_id, data_version, dataset)).manifest
     if manifest.action is None or manifest.content_fingerprint is None or not manifest.inputs:
         raise Invalid(f"{entity_id}/{data_version}/{dataset} was uploaded, not computed.", "Only what an action made can be made again.")
+    for action in await client.actions():
+        if action.name == manifest.action and not action.deterministic:
+            raise Invalid(f"The action {action.name!r} does not claim to make the same rows twice.", "There is nothing to compare.")
     scratch = f"reproduce-{uuid4().hex[:8]}"
     process = await client.run(
         entity_id,

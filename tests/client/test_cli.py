@@ -146,12 +146,48 @@ def test_events_and_logs(connected: ScriptedServer) -> None:
 
 
 def test_a_broken_file_is_refused_before_anything_is_sent(connected: ScriptedServer, tmp_path: Path) -> None:
+    connected.answers(problem(404))
     path = tmp_path / "orders.csv"
     path.write_text("a,b\n1,2\n1,2,3\n")
     result = stratum("ingest", "e", "v", str(path), "--json")
     assert result.exit_code == 2
     assert "line 3: 3 fields where the header has 2" in json.loads(result.stderr)["detail"]
-    assert connected.requests == []
+    assert [request.method for request in connected.requests] == ["GET"]
+
+
+def test_a_sealed_name_is_refused_before_anything_is_read(connected: ScriptedServer, process: dict[str, Any], tmp_path: Path) -> None:
+    sha = f"sha256:{'0' * 64}"
+    manifest = {
+        "tenant": "t",
+        "entity_id": "e",
+        "data_version": "v",
+        "dataset": "source",
+        "run_id": "r",
+        "location": "s3://b/e/v/source/r/",
+        "process_id": ID,
+        "step": 0,
+        "attempt": 1,
+        "action": "filter",
+        "action_revision": sha,
+        "parameters": {},
+        "inputs": [],
+        "image": "i",
+        "code_version": "1",
+        "spark_version": "4",
+        "created_at": "2026-01-01T00:00:00Z",
+        "files": [],
+        "rows": 0,
+        "bytes": 0,
+        "columns": [{"name": "a", "type": "int"}],
+        "schema_fingerprint": sha,
+        "manifest": "s3://b/e/v/source/_manifest.json",
+        "manifest_sha256": sha,
+        "urls": [],
+    }
+    connected.answers(Reply(200, manifest))
+    refused = stratum("ingest", "e", "v", str(tmp_path / "absent.csv"), "--json")
+    assert refused.exit_code == 4, refused.stderr
+    assert json.loads(refused.stderr)["owner_process_id"] == ID
 
 
 def test_no_platform_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

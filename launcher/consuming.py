@@ -12,7 +12,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from contracts.event import LauncherEvent
-from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER, Topics
+from contracts.topics import CUT_HEADER, OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER, Topics
 from launcher import metrics
 from launcher.errors import LauncherError, MessageRejected, NotNow
 from launcher.publishing import Outgoing, Publisher, event_message
@@ -23,8 +23,7 @@ BATCH = 100
 MOST_BYTES = 512 * 1024
 """Larger messages are refused unread."""
 CUT_BYTES = 64 * 1024
-CUT_HEADER = "stratum-cut-from"
-"""On a dead letter that holds only the beginning of an oversized message: its whole size in bytes."""
+"""What is kept of them."""
 _POLL_SECONDS = 0.2
 _SESSION_SECONDS = 10
 _FIRST_PAUSE_SECONDS = 0.5
@@ -103,7 +102,8 @@ class MessageLoop:
         if self._held:
             # an assignment may have come since; while something is held, nothing more is fetched
             consumer.pause(consumer.assignment())
-        for message in consumer.consume(BATCH, timeout=_POLL_SECONDS):
+        first = consumer.poll(_POLL_SECONDS)  # `consume` would wait its time-out for the batch to fill
+        for message in [first, *consumer.consume(BATCH - 1, timeout=0)] if first is not None else []:
             error = message.error()
             if error is None:
                 self._held.append(message)

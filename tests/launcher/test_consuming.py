@@ -1,0 +1,83 @@
+"""Several readers of one topic: nothing is lost and nothing is passed over, whoever comes, goes, or has to wait."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from contracts.event import LauncherEvent
+from launcher.consuming import MessageLoop, Subscription
+from launcher.errors import BackendUnavailable
+from launcher.publishing import Publisher
+from tests.launcher.kafka_probe import KafkaProbe
+from tests.launcher.samples import eventually
+
+
+class Reader:
+    def __init__(self, kafka: KafkaProbe) -> None:
+        self.kafka = kafka
+        self.seen: list[bytes] = []
+        self.backend_is_away = threading.Event()
+
+    @property
+    def group(self) -> str:
+        return f"{self.kafka.topics.prefix}.readers"
+
+    @contextmanager
+    def running(self) -> "Iterator[Reader]":
+        stop = threading.Event()
+        topics = self.kafka.topics
+        subscription = Subscription(self.kafka.bootstrap, topics, topics.commands, self.group)
+        loop = MessageLoop(subscription, self._handle, Publisher(self.kafka.bootstrap, topics.events))
+        thread = threading.Thread(target=loop.run, args=(stop,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            stop.set()
+            thread.join()
+
+    def _handle(self, value: bytes) -> Sequence[LauncherEvent]:
+        if self.backend_is_away.is_set():
+            raise BackendUnavailable("the backend is away")
+        if value == b"trip":
+            raise RuntimeError("a bug")
+        self.seen.append(value)
+        return []
+
+
+def send(kafka: KafkaProbe, first: int, last: int) -> list[bytes]:
+    values = [f"{number:04d}".encode() for number in range(first, last)]
+    for value in values:
+        kafka.send(kafka.topics.commands, value, key=value)
+    return values
+
+
+def test_readers_come_and_go(kafka: KafkaProbe) -> None:
+    one, two = Reader(kafka), Reader(kafka)
+    with one.running():
+        sent = send(kafka, 0, 20)
+        eventually(lambda: len(one.seen) == 20, "the first to read all", timeout=30)
+        with two.running():
+            number = 20
+
+            def both_read() -> bool:
+                nonlocal number
+                sent.extend(send(kafka, number, number + 10))
+                number += 10
+                return bool(two.seen)
+
+            eventually(both_read, "the second to be given its part", timeout=60)
+            two.backend_is_away.set()  # it leaves while it holds what it could not do
+            sent.extend(send(kafka, number, number + 20))
+        eventually(lambda: set(one.seen) | set(two.seen) == set(sent), "every message to be done", timeout=60)
+    assert kafka.committed(one.group, kafka.topics.commands) == len(sent)
+
+
+def test_message_that_trips_the_launcher_stops_nobody(kafka: KafkaProbe) -> None:
+    reader = Reader(kafka)
+    with reader.running():
+        kafka.send(kafka.topics.commands, b"before", b"trip", b"behind")
+        eventually(lambda: reader.seen == [b"before", b"behind"], "the message behind", timeout=30)
+        letter = kafka.until_dead_letters(kafka.topics.commands, 1)[0]
+    assert letter.value() == b"trip"
+    assert kafka.committed(reader.group, kafka.topics.commands) == 3

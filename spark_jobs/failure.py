@@ -10,6 +10,7 @@ from spark_jobs.errors import JobError, SparkFailed, StorageRefused, StorageUnav
 
 _LONGEST = 4000
 _CLASSED = re.compile(r"\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*)\]\s*(.*?)(?=\s*SQLSTATE|\n|$)", re.DOTALL)
+_JAVA_CLASS = re.compile(r"\b(?:[a-z][\w$]*\.)+[A-Z][\w$]*: ")
 _WRAPPERS = frozenset({"TASK_WRITE_FAILED", "FAILED_READ_FILE.NO_HINT", "FAILED_EXECUTE_UDF", "INTERNAL_ERROR"})
 """Spark's classes that only say where the real cause showed."""
 
@@ -84,7 +85,7 @@ def _without_plan(message: str) -> str:
 
 
 def _first_line(text: str, *marks: str) -> str:
-    """The first line that holds one of `marks`, without the Java class before its message."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("at ")]
+    """The first line that holds one of `marks`, without the names of Java classes, and without repeating itself."""
+    lines = [line.strip(" :") for line in text.splitlines() if line.strip() and not line.strip().startswith("at ")]
     chosen = next((line for line in lines if any(mark in line for mark in marks)), lines[0] if lines else "")
-    return re.sub(r"^(Caused by: )?([\w$]+\.)+[\w$]+(Exception|Error): ", "", chosen)
+    return re.split(r":\s{2,}", _JAVA_CLASS.sub("", chosen), maxsplit=1)[0]

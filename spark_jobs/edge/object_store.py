@@ -47,7 +47,7 @@ class ObjectStore:
             config=Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path"},
-                retries={"mode": "standard", "max_attempts": 8},
+                retries={"mode": "standard", "max_attempts": 14},
                 connect_timeout=5,
                 read_timeout=30,
                 # Stores other than AWS do not all know the checksums that newer clients send unasked.

@@ -110,6 +110,10 @@ class Invalid(Refusal):
     status, type, title = 422, "invalid", "The request is not valid"
 
 
+class UploadRefused(Invalid):
+    """What was uploaded can never be sealed: not what was announced, not Parquet, or not one table."""
+
+
 class Unavailable(Refusal):
     """A dependency is down; the same request may be sent again."""
 

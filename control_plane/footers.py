@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from contracts.manifest import schema_fingerprint
 from contracts.proposal import Column, ColumnStatistics, DataFile, DatasetContent
-from control_plane.errors import Invalid
+from control_plane.errors import UploadRefused
 from control_plane.storage import ObjectInfo
 
 _FIRST_READ = 64 * 1024
@@ -39,7 +39,7 @@ _SIMPLE: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
 
 
 def content(objects: list[ObjectInfo], tail: Tail) -> DatasetContent:
-    """Rows, schema and statistics of the files; raises `Invalid` naming the file that is not Parquet or does not fit the others."""
+    """Rows, schema and statistics of the files; raises `UploadRefused` naming the file that is not Parquet or does not fit the others."""
     files: list[DataFile] = []
     statistics: list[dict[str, ColumnStatistics]] = []
     columns: tuple[Column, ...] | None = None
@@ -50,14 +50,16 @@ def content(objects: list[ObjectInfo], tail: Tail) -> DatasetContent:
         if columns is None:
             columns = found
         elif found != columns:
-            raise Invalid(f"{name} has another schema than the other files: {_difference(columns, found)}. All files of a dataset agree.")
+            raise UploadRefused(
+                f"{name} has another schema than the other files: {_difference(columns, found)}. All files of a dataset agree."
+            )
         files.append(DataFile(key=item.key, size=item.size, rows=metadata.num_rows, etag=item.etag))
         statistics.append(_statistics(metadata))
     if not columns:
-        raise Invalid("The files have no columns.")
+        raise UploadRefused("The files have no columns.")
     rows = sum(file.rows for file in files)
     if rows == 0:
-        raise Invalid("The files have no rows; an empty dataset is refused.")
+        raise UploadRefused("The files have no rows; an empty dataset is refused.")
     return DatasetContent(
         files=tuple(files),
         rows=rows,
@@ -69,13 +71,13 @@ def content(objects: list[ObjectInfo], tail: Tail) -> DatasetContent:
 
 
 def columns_of(schema: pa.Schema, name: str) -> tuple[Column, ...]:
-    """The columns in Spark's types; raises `Invalid` for types that Spark cannot read."""
+    """The columns in Spark's types; raises `UploadRefused` for types that Spark cannot read."""
     if any(not field.name or not field.name.isprintable() for field in schema):
-        raise Invalid(f"{name}: a column has no name, or one with characters that cannot be printed. Rename it.")
+        raise UploadRefused(f"{name}: a column has no name, or one with characters that cannot be printed. Rename it.")
     names = [field.name.lower() for field in schema]
     twice = next((field.name for field in schema if names.count(field.name.lower()) > 1), None)
     if twice is not None:
-        raise Invalid(f"{name}: column {twice!r} is there twice (names are compared without case).")
+        raise UploadRefused(f"{name}: column {twice!r} is there twice (names are compared without case).")
     return tuple(Column(name=field.name, type=_spark_type(field.type, f"{name}: column {field.name!r}"), nullable=True) for field in schema)
 
 
@@ -97,16 +99,16 @@ def _spark_type(kind: pa.DataType, where: str) -> str:
         inner = ",".join(f"`{field.name}`:{_spark_type(field.type, where)}" for field in kind)
         return f"struct<{inner}>"
     hint = "; write timestamps in microseconds" if pa.types.is_timestamp(kind) else ""
-    raise Invalid(f"{where} has the type {kind}, which Spark does not read{hint}.")
+    raise UploadRefused(f"{where} has the type {kind}, which Spark does not read{hint}.")
 
 
 def _metadata(item: ObjectInfo, name: str, tail: Tail) -> Any:
     last = tail(item.key, min(item.size, _FIRST_READ))
     if len(last) < 12 or last[-4:] != b"PAR1":
-        raise Invalid(f"{name} is not a complete Parquet file: it does not end with a Parquet footer.")
+        raise UploadRefused(f"{name} is not a complete Parquet file: it does not end with a Parquet footer.")
     footer = int.from_bytes(last[-8:-4], "little") + 8
     if footer > min(item.size - 4, _MOST_FOOTER):
-        raise Invalid(f"{name} is corrupt: its footer claims {footer} bytes of a file of {item.size}.")
+        raise UploadRefused(f"{name} is corrupt: its footer claims {footer} bytes of a file of {item.size}.")
     if footer > len(last):
         last = tail(item.key, footer)
     try:
@@ -115,9 +117,9 @@ def _metadata(item: ObjectInfo, name: str, tail: Tail) -> Any:
             (_end(metadata.row_group(i).column(j)) for i in range(metadata.num_row_groups) for j in range(metadata.num_columns)), default=4
         )
     except (pa.ArrowException, OSError) as error:
-        raise Invalid(f"{name} is corrupt: {error}") from error
+        raise UploadRefused(f"{name} is corrupt: {error}") from error
     if end > item.size - footer:
-        raise Invalid(f"{name} is corrupt: its footer names data beyond the end of the file.")
+        raise UploadRefused(f"{name} is corrupt: its footer names data beyond the end of the file.")
     return metadata
 
 

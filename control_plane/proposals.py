@@ -26,7 +26,7 @@ def exists(storage: Storage, current: Current) -> bool:
 
 
 def checked(storage: Storage, current: Current) -> list[tuple[DatasetPath, ProposedDataset, Proposal]]:
-    """The proposed datasets of the granted run, each compared with the listing of its folder.
+    """The proposed datasets of the granted run, the result first, each compared with the listing of its folder.
 
     Raises:
         ProposalRejected: something was not granted, is missing, is too many, or has another size or etag.
@@ -37,16 +37,17 @@ def checked(storage: Storage, current: Current) -> list[tuple[DatasetPath, Propo
     proposal = _read(storage, current, run_id)
     if (proposal.made_by, proposal.run_id, proposal.entity_id) != (current.ref, run_id, current.entity_id):
         raise ProposalRejected("the proposal was made by another run than the one that was granted the attempt")
-    by_name = {path.dataset: path for path in current.outputs}
-    names = [dataset.output for dataset in proposal.datasets]
-    expected = [DatasetName(data_version=current.output_data_version, dataset=name) for name in by_name]
-    if sorted(names, key=str) != sorted(expected[: len(names)], key=str):
-        raise ProposalRejected(f"the run proposes {[n.dataset for n in names]}, it was granted {list(by_name)}")
+    granted = [DatasetName(data_version=path.data_version, dataset=path.dataset) for path in current.outputs]
+    by_name = {dataset.output: dataset for dataset in proposal.datasets}
+    if set(by_name) != set(granted[: len(by_name)]) or len(by_name) != len(proposal.datasets):
+        raise ProposalRejected(
+            f"the run proposes {[d.output.dataset for d in proposal.datasets]}, it was granted {[name.dataset for name in granted]}"
+        )
     result = []
-    for dataset in proposal.datasets:
-        path = by_name[dataset.output.dataset]
-        compare(dataset, storage.list(path.root.bucket, path.run_prefix(run_id)), path.run_prefix(run_id))
-        result.append((path, dataset, proposal))
+    for path, name in zip(current.outputs, granted, strict=True):
+        if name in by_name:
+            compare(by_name[name], storage.list(path.root.bucket, path.run_prefix(run_id)), path.run_prefix(run_id))
+            result.append((path, by_name[name], proposal))
     return result
 
 

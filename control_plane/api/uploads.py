@@ -19,7 +19,7 @@ from control_plane.api.auth import Writer
 from control_plane.api.datasets import read_dataset
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
-from control_plane.database import queries
+from control_plane.database import Connection, queries
 from control_plane.errors import (
     Conflict,
     Forbidden,
@@ -30,6 +30,7 @@ from control_plane.errors import (
     ProposalRejected,
     Unauthenticated,
     Unavailable,
+    UploadRefused,
 )
 from control_plane.storage import ObjectInfo, Storage
 
@@ -41,27 +42,31 @@ _COMMON = (Unauthenticated, Invalid, Unavailable, Forbidden)
 async def create(
     entity_id: Identifier, data_version: Identifier, dataset: Identifier, body: UploadRequest, services: Injected, caller: Writer
 ) -> Upload:
-    """Begin an upload of Parquet files: one presigned URL a file. The dataset's name is held until the upload is sealed or expires."""
+    """Begin an upload of Parquet files: one presigned URL a file. The name is held until the upload is sealed, given up or expires.
+
+    The same files again continue the upload that is open: fresh URLs, and what is there already need not be sent twice.
+    """
     names = [file.name for file in body.files]
     if len(set(names)) != len(names):
         raise Invalid("A file name is there twice.", errors=[{"pointer": "/files", "detail": "names must differ"}])
     upload_id = new_id()
     seconds = services.settings.upload_seconds
     where = {"tenant": caller.tenant, "entity_id": entity_id, "data_version": data_version}
+    files = [file.model_dump(mode="json") for file in body.files]
     async with services.database.transaction() as connection:
         tenant = await queries.tenant_storage(connection, tenant=caller.tenant)
         expires_at = tenant["now"] + timedelta(seconds=seconds)
         try:
             async with connection.transaction():
-                files = [file.model_dump(mode="json") for file in body.files]
                 await queries.open_upload(connection, id=upload_id, **where, dataset=dataset, files=files, expires_at=expires_at)
-                sealed = await queries.is_sealed(connection, **where, datasets=[dataset])
-        except asyncpg.UniqueViolationError as error:
-            owner = await queries.owner_of(connection, **where, datasets=[dataset])
-            raise _taken(entity_id, data_version, dataset, owner) from error
-        if sealed:
-            owner = await queries.owner_of(connection, **where, datasets=[dataset])
-            raise _taken(entity_id, data_version, dataset, owner)
+                if await queries.is_sealed(connection, **where, datasets=[dataset]):
+                    raise NameTaken("sealed")
+        except (asyncpg.UniqueViolationError, NameTaken) as error:
+            resumed = await queries.resume_upload(connection, **where, dataset=dataset, files=files, expires_at=expires_at)
+            if resumed is None:
+                owner = await queries.owner_of(connection, **where, datasets=[dataset])
+                raise _taken(entity_id, data_version, dataset, owner) from error
+            upload_id = resumed
     path = StorageRoot(tenant["bucket"], tenant["prefix"]).dataset(entity_id, data_version, dataset)
     return Upload(upload_id=upload_id, expires_at=expires_at, files=_targets(services.storage, path, upload_id, names, seconds))
 
@@ -71,26 +76,52 @@ async def seal_upload(
     entity_id: Identifier, data_version: Identifier, dataset: Identifier, upload_id: UUID, services: Injected, caller: Writer
 ) -> Dataset:
     """Check the uploaded files against what was announced, and seal the dataset. Safe to repeat."""
-    async with services.database.transaction() as connection:
-        row = await queries.lock_upload(
-            connection, tenant=caller.tenant, id=upload_id, entity_id=entity_id, data_version=data_version, dataset=dataset
-        )
-        if row is None:
-            raise NotFound(f"There is no upload {upload_id} for {entity_id}/{data_version}/{dataset}.")
-        if row["state"] == "expired" or (row["state"] == "open" and row["expires_at"] < row["now"]):
-            raise Conflict("The upload has expired; begin a new one.")
-        if row["state"] == "open":
-            path = StorageRoot(row["bucket"], row["prefix"]).dataset(entity_id, data_version, dataset)
-            announced = [UploadFile.model_validate(file) for file in row["files"]]
-            content = await asyncio.to_thread(_checked, services.storage, path, upload_id, announced)
-            manifest = _manifest(caller.tenant, path, upload_id, content, row["now"])
-            try:
-                sealed, digest = await asyncio.to_thread(seal.put_manifest, services.storage, path, manifest)
-            except ProposalRejected as error:
-                raise NameTaken(f"The dataset exists already: {error}.") from error
-            await queries.register_dataset(connection, **seal.registration(path, sealed, digest, upload_id))
-            await queries.close_upload(connection, id=upload_id, state="sealed")
+    try:
+        async with services.database.transaction() as connection:
+            row = await _lock(connection, caller.tenant, entity_id, data_version, dataset, upload_id)
+            if row["state"] == "expired" or (row["state"] == "open" and row["expires_at"] < row["now"]):
+                raise Conflict("The upload has expired, was given up or was refused; begin a new one.")
+            if row["state"] == "open":
+                await _seal(connection, services.storage, caller.tenant, row)
+    except UploadRefused:
+        # what lies there can never be sealed: the name is free for another upload
+        async with services.database.connection() as connection:
+            await queries.close_upload(connection, id=upload_id, state="expired")
+        raise
     return await read_dataset(services, caller.tenant, entity_id, data_version, dataset)
+
+
+@router.delete("/{upload_id}", operation_id="abandon_upload", status_code=204, responses=documented(*_COMMON, NotFound, Conflict))
+async def abandon(
+    entity_id: Identifier, data_version: Identifier, dataset: Identifier, upload_id: UUID, services: Injected, caller: Writer
+) -> None:
+    """Give an upload up: its dataset name is free again, its files are removed later. Safe to repeat."""
+    async with services.database.transaction() as connection:
+        row = await _lock(connection, caller.tenant, entity_id, data_version, dataset, upload_id)
+        if row["state"] == "sealed":
+            raise Conflict("The upload is sealed; datasets never change.")
+        await queries.close_upload(connection, id=upload_id, state="expired")
+
+
+async def _lock(connection: Connection, tenant: str, entity_id: str, data_version: str, dataset: str, upload_id: UUID) -> asyncpg.Record:
+    where = {"entity_id": entity_id, "data_version": data_version, "dataset": dataset}
+    row: asyncpg.Record | None = await queries.lock_upload(connection, tenant=tenant, id=upload_id, **where)
+    if row is None:
+        raise NotFound(f"There is no upload {upload_id} for {entity_id}/{data_version}/{dataset}.")
+    return row
+
+
+async def _seal(connection: Connection, storage: Storage, tenant: str, row: asyncpg.Record) -> None:
+    path = StorageRoot(row["bucket"], row["prefix"]).dataset(row["entity_id"], row["data_version"], row["dataset"])
+    objects = await asyncio.to_thread(_uploaded, storage, path, row["id"], row["files"])
+    content = await asyncio.to_thread(_checked, storage, path, objects)
+    manifest = _manifest(tenant, path, row["id"], content, row["now"])
+    try:
+        sealed, digest = await asyncio.to_thread(seal.put_manifest, storage, path, manifest)
+    except ProposalRejected as error:
+        raise NameTaken(f"The dataset exists already: {error}.") from error
+    await queries.register_dataset(connection, **seal.registration(path, sealed, digest, row["id"]))
+    await queries.close_upload(connection, id=row["id"], state="sealed")
 
 
 def _targets(storage: Storage, path: DatasetPath, upload_id: UUID, names: list[str], seconds: int) -> list[UploadTarget]:
@@ -101,19 +132,25 @@ def _targets(storage: Storage, path: DatasetPath, upload_id: UUID, names: list[s
     return targets
 
 
-def _checked(storage: Storage, path: DatasetPath, upload_id: UUID, announced: list[UploadFile]) -> DatasetContent:
+def _uploaded(storage: Storage, path: DatasetPath, upload_id: UUID, files: list[Any]) -> list[tuple[UploadFile, ObjectInfo]]:
+    """What was announced, and what lies there; raises `Invalid` while something is missing."""
+    announced = [UploadFile.model_validate(file) for file in files]
     prefix = path.run_prefix(str(upload_id))
     lies = {item.key.removeprefix(prefix): item for item in storage.list(path.root.bucket, prefix)}
     missing = [file.name for file in announced if file.name not in lies]
     if missing:
         raise Invalid(f"Not uploaded yet: {', '.join(missing[:5])}. PUT every file to its URL, then seal.")
-    for file in announced:
-        item = lies[file.name]
+    return [(file, lies[file.name]) for file in announced]
+
+
+def _checked(storage: Storage, path: DatasetPath, objects: list[tuple[UploadFile, ObjectInfo]]) -> DatasetContent:
+    for file, item in objects:
         if item.size != file.bytes:
-            raise Invalid(f"{file.name} has {item.size} bytes, {file.bytes} were announced. Begin a new upload with the file as it is.")
+            raise UploadRefused(
+                f"{file.name} has {item.size} bytes, {file.bytes} were announced. Begin a new upload with the file as it is."
+            )
         _check_hash(storage, path, item, file)
-    objects = [lies[file.name] for file in announced]
-    return footers.content(objects, lambda key, size: storage.tail(path.root.bucket, key, size))
+    return footers.content([item for _, item in objects], lambda key, size: storage.tail(path.root.bucket, key, size))
 
 
 def _check_hash(storage: Storage, path: DatasetPath, item: ObjectInfo, file: UploadFile) -> None:
@@ -122,9 +159,9 @@ def _check_hash(storage: Storage, path: DatasetPath, item: ObjectInfo, file: Upl
         for chunk in storage.chunks(path.root.bucket, item.key):
             digest.update(chunk)
     except ObjectMissing as error:
-        raise Invalid(f"{file.name} vanished while it was read.") from error
+        raise UploadRefused(f"{file.name} vanished while it was read.") from error
     if digest.hexdigest() != file.sha256:
-        raise Invalid(f"{file.name} is not the file that was announced: its sha256 is {digest.hexdigest()}. Begin a new upload.")
+        raise UploadRefused(f"{file.name} is not the file that was announced: its sha256 is {digest.hexdigest()}. Begin a new upload.")
 
 
 def _manifest(tenant: str, path: DatasetPath, upload_id: UUID, content: DatasetContent, now: datetime) -> Manifest:

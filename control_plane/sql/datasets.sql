@@ -56,6 +56,12 @@ WITH upload AS (
 INSERT INTO claims (tenant, entity_id, data_version, dataset, upload_id)
 SELECT tenant, :entity_id, :data_version, :dataset, id FROM upload;
 
+-- name: resume_upload$
+-- The open upload of the very same files, its time begun anew; no row: there is none.
+UPDATE uploads SET expires_at = :expires_at
+WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = :dataset AND files = :files
+  AND state = 'open' AND expires_at > clock_timestamp() RETURNING id;
+
 -- name: lock_upload^
 SELECT u.id, u.entity_id, u.data_version, u.dataset, u.files, u.state, u.expires_at, t.bucket, t.prefix, clock_timestamp() AS now
 FROM uploads u JOIN tenants t ON t.id = u.tenant

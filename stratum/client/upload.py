@@ -111,10 +111,10 @@ async def _put_all(parts: Sequence[Part], targets: Sequence[UploadTarget], progr
 async def _put(http: httpx.AsyncClient, part: Part, target: UploadTarget, sent: Callable[[int], None]) -> None:
     async for attempt in stamina.retry_context(on=Unavailable, attempts=None, timeout=RETRY_SECONDS):
         with attempt:
-            await _put_once(http, part, target, sent, again=attempt.num > 1)
+            await _put_once(http, part, target, sent)
 
 
-async def _put_once(http: httpx.AsyncClient, part: Part, target: UploadTarget, sent: Callable[[int], None], *, again: bool) -> None:
+async def _put_once(http: httpx.AsyncClient, part: Part, target: UploadTarget, sent: Callable[[int], None]) -> None:
     counted = 0
 
     async def content() -> AsyncIterator[bytes]:
@@ -130,7 +130,8 @@ async def _put_once(http: httpx.AsyncClient, part: Part, target: UploadTarget, s
     headers = {**target.headers, "Content-Length": str(part.file.bytes)}
     try:
         response = await http.put(target.url, content=content(), headers=headers)
-        if not (response.is_success or (again and response.status_code == ALREADY_THERE)):
+        # what is there already came from an earlier try; that it is this very file is checked when it is sealed
+        if not (response.is_success or response.status_code == ALREADY_THERE):
             raise _refused(target.name, response)
     except httpx.TransportError as error:
         sent(-counted)

@@ -55,6 +55,8 @@ class Launcher:
         )
         names = (self.topics.commands, self.topics.cancels, self.topics.dlq(self.topics.events))
         known = consumer.list_topics(timeout=20).topics
+        while any(name not in known or known[name].error for name in names):  # the broker tells of a new topic a moment later
+            known = consumer.list_topics(timeout=20).topics
         consumer.assign([TopicPartition(name, partition, 0) for name in names for partition in known[name].partitions])
         try:
             while not self._stop.is_set():

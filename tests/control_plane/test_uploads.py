@@ -1,0 +1,220 @@
+"""Files of callers: announced, PUT once, checked, sealed."""
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import httpx
+import pyarrow as pa
+import pytest
+
+from contracts.identifiers import new_id
+from contracts.manifest import Manifest
+from tests.control_plane.caller import ENTITY, TABLE, VERSION, Caller, announced, parquet
+from tests.control_plane.installation import Installation
+
+PATH = f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/source"
+
+
+async def _seal(caller: Caller, upload: dict[str, Any]) -> httpx.Response:
+    return await caller.post(f"{upload['path']}/seal")
+
+
+async def _put(target: dict[str, Any], data: bytes, **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient() as store:
+        return await store.put(target["url"], content=data, headers={**target["headers"], **headers})
+
+
+async def test_files_become_a_dataset(bare: Caller, platform: Installation) -> None:
+    two = TABLE.slice(2)
+    upload = await bare.begin_upload("source", parquet(), parquet(two))
+    sealed = await _seal(bare, upload)
+    assert sealed.status_code == 200, sealed.text
+    dataset = sealed.json()
+    assert (dataset["rows"], dataset["bytes"]) == (6, len(parquet()) + len(parquet(two)))
+    assert [(c["name"], c["type"], c["nullable"]) for c in dataset["columns"]] == [("carrier", "string", True), ("delay", "bigint", True)]
+    assert dataset["column_statistics"] == {"carrier": {"min": "AA", "max": "UA", "nulls": 2}, "delay": {"min": 1, "max": 4, "nulls": 1}}
+    assert [file["rows"] for file in dataset["files"]] == [4, 2]
+    assert (dataset["process_id"], dataset["action"], dataset["run_id"]) == (None, None, upload["upload_id"])
+    assert dataset["location"] == f"{bare.root}{ENTITY}/{VERSION}/source/{upload['upload_id']}/"
+    assert dataset["location"] + "part-00000.parquet" == f"s3://stratum-test/{dataset['files'][0]['key']}"
+    async with httpx.AsyncClient() as store:
+        assert (await store.get(dataset["urls"][1]["url"])).content == parquet(two)
+    body = platform.storage.get("stratum-test", dataset["manifest"].removeprefix("s3://stratum-test/"))
+    assert Manifest.model_validate_json(body).to_bytes() == body
+    assert (await bare.get(PATH)).json()["manifest_sha256"] == dataset["manifest_sha256"]
+
+
+async def test_sealing_twice_is_sealing_once(bare: Caller) -> None:
+    upload = await bare.begin_upload()
+    first, second = await _seal(bare, upload), await _seal(bare, upload)
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.json()["manifest_sha256"] == second.json()["manifest_sha256"]
+
+
+async def test_a_presigned_put_creates_and_never_replaces(bare: Caller, platform: Installation) -> None:
+    upload = await bare.begin_upload()
+    (target,) = upload["files"]
+    assert (await _put(target, b"other")).status_code == 412
+    without = await _put({**target, "headers": {}}, b"other")
+    assert without.status_code in (403, 412), "the header is signed: it cannot be left out"
+    assert (await _seal(bare, upload)).status_code == 200
+    assert (await _put(target, b"other")).status_code == 412
+    dataset = (await bare.get(PATH)).json()
+    assert platform.storage.get("stratum-test", dataset["files"][0]["key"]) == parquet()
+
+
+async def test_one_that_is_not_complete_can_be_completed(bare: Caller) -> None:
+    data = parquet()
+    upload = await bare.ok("POST", f"{PATH}/uploads", {"files": [announced(name, data) for name in ("a.parquet", "b.parquet")]})
+    upload["path"] = f"{PATH}/uploads/{upload['upload_id']}"
+    assert (await _put(upload["files"][0], data)).is_success
+    early = await _seal(bare, upload)
+    assert (early.status_code, early.json()["detail"]) == (422, "Not uploaded yet: b.parquet. PUT every file to its URL, then seal.")
+    assert (await _put(upload["files"][1], data)).is_success
+    assert (await _seal(bare, upload)).json()["rows"] == 8
+
+
+def _corrupt() -> dict[str, tuple[list[bytes], str]]:
+    good = parquet()
+    beyond = parquet(pa.table({"a": list(range(10_000))}), compression="none", use_dictionary=False)
+    footer = int.from_bytes(beyond[-8:-4], "little") + 8
+    text = TABLE.set_column(1, "delay", pa.array(["1", "2", "3", "4"]))
+    return {
+        "not Parquet": ([b"carrier,delay\nAA,1\n"], "not a complete Parquet file"),
+        "cut short": ([good[:-20]], "not a complete Parquet file"),
+        "only a magic number": ([b"PAR1"], "not a complete Parquet file"),
+        "a footer longer than the file": ([b"PAR1" + (10**6).to_bytes(4, "little") + b"PAR1"], "its footer claims"),
+        "a footer of nonsense": ([b"PAR1" + b"\x00" * 64 + (32).to_bytes(4, "little") + b"PAR1"], "is corrupt"),
+        "data beyond the end": ([b"PAR1" + beyond[-footer:]], "names data beyond the end"),
+        "no rows": ([parquet(TABLE.slice(0, 0))], "no rows"),
+        "no columns": ([parquet(pa.table({}))], "no columns"),
+        "another type": (
+            [good, parquet(text)],
+            "column 'delay' is string instead of bigint",
+        ),
+        "a column less": ([good, parquet(TABLE.drop_columns(["delay"]))], "column 'delay' is missing instead of bigint"),
+        "another order": ([good, parquet(TABLE.select(["delay", "carrier"]))], "the columns stand in another order"),
+        "a column twice": ([parquet(pa.table([[1], [2]], names=["a", "a"]))], "column 'a' is there twice"),
+        "a column twice but for its case": ([parquet(pa.table({"Delay": [1], "delay": [2]}))], "is there twice"),
+        "a type that Spark does not know": (
+            [parquet(pa.table({"t": pa.array([1], pa.time64("us"))}))],
+            "column 't' has the type time64[us]",
+        ),
+        "nanoseconds": ([parquet(pa.table({"t": pa.array([1], pa.timestamp("ns"))}))], "write timestamps in microseconds"),
+    }
+
+
+CORRUPT = _corrupt()
+
+
+@pytest.mark.parametrize("name", CORRUPT)
+async def test_what_is_no_dataset_is_refused_and_nothing_is_half_visible(name: str, bare: Caller, sql: asyncpg.Connection) -> None:
+    files, words = CORRUPT[name]
+    upload = await bare.begin_upload("source", *files)
+    refused = await _seal(bare, upload)
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:stratum:problem:invalid")
+    assert words in refused.json()["detail"]
+    assert (await _seal(bare, upload)).status_code == 409
+    assert (await bare.get(PATH)).status_code == 404
+    assert (await bare.ok("GET", "/v1/entities"))["items"] == []
+    assert await sql.fetchval("SELECT count(*) FROM claims WHERE tenant = $1", bare.tenant) == 0
+    assert (await bare.ingest())["rows"] == 4, "the name is free for files that are right"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"sha256": "0" * 64}, "is not the file that was announced: its sha256 is"), ({"bytes": 5}, "bytes, 5 were announced")],
+)
+async def test_a_file_changed_after_it_was_announced_is_refused(changes: dict[str, Any], words: str, bare: Caller) -> None:
+    data = parquet()
+    upload = await bare.ok("POST", f"{PATH}/uploads", {"files": [{**announced("a.parquet", data), **changes}]})
+    put = await _put(upload["files"][0], data)
+    answer = await _seal(bare, {"path": f"{PATH}/uploads/{upload['upload_id']}"})
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"] or not put.is_success
+    assert (await bare.get(PATH)).status_code == 404
+    assert (await bare.ingest())["rows"] == 4
+
+
+@pytest.mark.parametrize(
+    ("files", "pointer"),
+    [
+        ([], "/files"),
+        ([{"name": "../a.parquet", "bytes": 1, "sha256": "0" * 64}], "/files/0/name"),
+        ([{"name": "a.csv", "bytes": 1, "sha256": "0" * 64}], "/files/0/name"),
+        ([{"name": "_manifest.json.parquet", "bytes": 1, "sha256": "0" * 64}], "/files/0/name"),
+        ([{"name": "a.parquet", "bytes": 0, "sha256": "0" * 64}], "/files/0/bytes"),
+        ([{"name": "a.parquet", "bytes": 1, "sha256": "0"}], "/files/0/sha256"),
+        ([{"name": "a.parquet", "bytes": 1, "sha256": "0" * 64}] * 2, "/files"),
+    ],
+)
+async def test_announcements_are_checked(files: list[dict[str, Any]], pointer: str, bare: Caller) -> None:
+    answer = await bare.post(f"{PATH}/uploads", {"files": files})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+async def test_an_open_upload_holds_its_name(bare: Caller) -> None:
+    upload = await bare.begin_upload()
+    other = await bare.post(f"{PATH}/uploads", {"files": [announced("a.parquet", parquet())]})
+    assert (other.status_code, other.json()["type"]) == (409, "urn:stratum:problem:name-taken")
+    assert (await _seal(bare, upload)).status_code == 200
+    after = await bare.post(f"{PATH}/uploads", {"files": [announced("a.parquet", parquet())]})
+    assert (after.status_code, "is sealed already" in after.json()["detail"]) == (409, True)
+
+
+async def test_an_expired_upload_is_not_sealed(bare: Caller, sql: asyncpg.Connection) -> None:
+    upload = await bare.begin_upload()
+    await sql.execute("UPDATE uploads SET expires_at = clock_timestamp() WHERE tenant = $1", bare.tenant)
+    answer = await _seal(bare, upload)
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:stratum:problem:conflict")
+    assert (await bare.get(PATH)).status_code == 404
+
+
+async def test_an_upload_belongs_to_its_place_and_tenant(bare: Caller, acme: Caller) -> None:
+    upload = await bare.begin_upload()
+    assert (await acme.post(f"{upload['path']}/seal")).status_code == 404
+    assert (await bare.post(f"{upload['path'].replace('/source/', '/sauce/')}/seal")).status_code == 404
+    assert (await bare.post(f"{PATH}/uploads/{new_id()}/seal")).status_code == 404
+    assert (await _seal(bare, upload)).status_code == 200
+
+
+async def test_many_types_are_named_as_spark_names_them(bare: Caller) -> None:
+    table = pa.table(
+        {
+            "b": [True],
+            "i8": pa.array([1], pa.int8()),
+            "u32": pa.array([1], pa.uint32()),
+            "f": pa.array([1.5], pa.float32()),
+            "d": [datetime.date(2024, 10, 5)],
+            "m": pa.array([Decimal("1.25")], pa.decimal128(18, 2)),
+            "t": pa.array([datetime.datetime(2024, 10, 5)], pa.timestamp("us")),
+            "tz": pa.array([datetime.datetime(2024, 10, 5)], pa.timestamp("us", "UTC")),
+            "l": [[1, 2]],
+            "s": [{"x": 1, "y": ["z"]}],
+            "kv": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
+            "dict": pa.array(["x"]).dictionary_encode(),
+            "bin": [b"\x00"],
+            "nan": [float("nan")],
+        }
+    )
+    dataset = await bare.ingest("source", parquet(table))
+    assert {c["name"]: c["type"] for c in dataset["columns"]} == {
+        "b": "boolean", "i8": "tinyint", "u32": "bigint", "f": "float", "d": "date", "m": "decimal(18,2)", "t": "timestamp_ntz",
+        "tz": "timestamp", "l": "array<bigint>", "s": "struct<`x`:bigint,`y`:array<string>>", "kv": "map<string,bigint>",
+        "dict": "string", "bin": "binary",
+        "nan": "double",
+    }  # fmt: skip
+    statistics = dataset["column_statistics"]
+    assert statistics["m"] == {"min": "1.25", "max": "1.25", "nulls": 0}
+    assert statistics["d"]["min"] == "2024-10-05"
+    assert statistics["b"] == {"min": True, "max": True, "nulls": 0}
+
+
+async def test_a_footer_longer_than_the_first_read(bare: Caller) -> None:
+    table = pa.table({f"a_column_with_a_rather_long_name_{number}": [number] for number in range(1500)})
+    data = parquet(table)
+    assert int.from_bytes(data[-8:-4], "little") > 64 * 1024
+    assert len((await bare.ingest("source", data))["columns"]) == 1500

@@ -25,6 +25,7 @@ def reproduce(entity: Entity, version: Version, dataset: Dataset, timeout: Timeo
                 "expected": result.expected,
                 "found": result.found,
                 "same_revision": result.same_revision,
+                "deterministic": result.deterministic,
                 "data_version": result.data_version,
                 "location": result.location,
                 "process": result.process.model_dump(mode="json"),
@@ -34,11 +35,13 @@ def reproduce(entity: Entity, version: Version, dataset: Dataset, timeout: Timeo
         verdict = "The same rows, to the last bit." if result.same else "The two runs made different rows."
         say(verdict, "bold green" if result.same else "bold red")
         revision = None if result.same_revision else "the action has changed since; that may be why"
+        promise = None if result.same or result.deterministic else "the action does not promise the same rows each time"
         show_facts(
             [
                 ("first", f"{result.expected}  {entity}/{version}/{dataset}"),
                 ("again", f"{result.found}  {entity}/{result.data_version}/{dataset}"),
                 ("note", revision),
+                ("note", promise),
                 ("process", result.process.id),
                 ("location", result.location),
             ]

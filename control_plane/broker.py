@@ -103,6 +103,11 @@ class Subscriber:
         )
         self._consumer.subscribe([topic])
 
+    @property
+    def partitions(self) -> list[int]:
+        """The partitions that are ours now."""
+        return sorted(partition.partition for partition in self._consumer.assignment())
+
     async def batch(self, most: int, seconds: float) -> list[Message]:
         """The next messages, at most `most`, waiting at most `seconds` for the first."""
         messages = await asyncio.to_thread(self._consumer.consume, most, seconds)

@@ -314,7 +314,7 @@ class AsyncClient:
         """Run what made a dataset once more, into a data version of its own and partitioned otherwise, and compare.
 
         Raises:
-            Invalid: the dataset was uploaded, or its action does not claim to be reproducible.
+            Invalid: the dataset was uploaded.
             ProcessFailed, TimedOut: of the second run.
         """
         return await reproduce.reproduce(self, entity_id, data_version, dataset, timeout=timeout, on_change=on_change)

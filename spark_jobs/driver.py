@@ -65,7 +65,7 @@ def _granted(command: Command, settings: Settings, control_plane: ControlPlane, 
     try:
         with Heartbeats(control_plane, grant.heartbeat_seconds, tracker.progress, tracker.cancel) as heartbeats:
             try:
-                proposal = _Run(command, settings, grant, tracker, heartbeats).propose()
+                proposal = Run(command, settings, grant, tracker, heartbeats).propose()
             except (Exception, Terminated) as error:
                 heartbeats.check()  # a cancelled Spark job is a consequence of the loss, not a failure
                 return _report_failure(control_plane, error)
@@ -85,7 +85,7 @@ def _report_failure(control_plane: ControlPlane, error: BaseException) -> ExitCo
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """A granted attempt at work."""
 
     command: Command
@@ -106,7 +106,6 @@ class _Run:
         inputs = {each.view: datasets.read(self._path(each), each) for each in self.command.inputs}
         self._enter("computing")
         outcome = action.apply(inputs, self.command.parameters)
-        self._enter("writing")
         proposed = [self._make(datasets, rows, name, outcome) for name, rows in self._outputs(outcome).items()]
         proposal = self._proposal(proposed, began)
         return self._put(store, proposal)
@@ -157,6 +156,7 @@ class _Run:
 
     def _make(self, datasets: Datasets, rows: DataFrame, name: DatasetName, outcome: Outcome) -> ProposedDataset:
         path = self._path(name)
+        self._enter("writing")
         datasets.write(rows, path, self.settings.run_id)
         self._enter("examining")
         return datasets.propose(path, self.settings.run_id, rows.schema, outcome.quality)

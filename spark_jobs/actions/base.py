@@ -16,7 +16,13 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else tuple(given))]
+def _names(given: object) -> object:
+    if isinstance(given, str):
+        return (given,)
+    return tuple(given) if isinstance(given, list) else given
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 """Column names; a single one may be given without a list."""
 
 Inputs = Mapping[str, DataFrame]

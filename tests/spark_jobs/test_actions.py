@@ -52,6 +52,8 @@ def test_catalog_and_code_have_the_same_actions_and_examples() -> None:
         ("aggregate", {"measures": [{"function": "mean", "column": "x"}]}),
         ("aggregate", {"measures": [{"function": "sum"}]}),
         ("normalize", {"columns": [], "method": "robust"}),
+        ("normalize", {"columns": 5}),
+        ("deduplicate", {"keys": {"a": 1}}),
         ("normalize", {"columns": ["x"], "method": "log"}),
         ("deduplicate", {"keys": ["id"], "order_by": [{"column": "x", "direction": "down"}]}),
         ("profile", {"columns": ["x"]}),

@@ -70,22 +70,6 @@ def test_a_granted_run_writes_proposes_and_reports(submit: Submitter, s3: Any, r
     assert (proposal.metrics.rows_in, proposal.metrics.rows_out) == (8, 1)
 
 
-def test_a_failure_names_spark_s_class_and_the_nearest_columns(
-    submit: Submitter, s3: Any, root: StorageRoot, callbacks: CallbackServer
-) -> None:
-    source = seal(s3, root, "source", orders())
-    work = command(callbacks.url, root, "filter", {"condition": "amuont > 1"}, source)
-
-    code, _ = submit.run(work)
-
-    assert code == 1
-    error = callbacks.reports[-1]["error"]
-    assert error["class"] == "UNRESOLVED_COLUMN.WITH_SUGGESTION"
-    assert "`amount`" in error["message"]
-    assert "\n" not in error["message"]
-    assert error["retryable"] is False
-
-
 def test_a_withdrawn_grant_stops_the_run(submit: Submitter, s3: Any, root: StorageRoot, callbacks: CallbackServer) -> None:
     source = seal(s3, root, "source", orders())
     query = "SELECT sum(a.id * b.id % 7) AS s FROM range(1000000) a CROSS JOIN range(1000000) b"  # days of work

@@ -35,6 +35,10 @@ class RootUnsupported(LocalError):
     """PostgreSQL refuses to run as root, and no other user could be used."""
 
 
+class HomeUnusable(LocalError):
+    """The home folder cannot be made or written."""
+
+
 class DiskFull(LocalError):
     """There is too little room for the data."""
 

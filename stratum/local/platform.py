@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from stratum.local import jars, state
-from stratum.local.errors import DiskFull, LocalError, StateUnreadable
+from stratum.local.errors import DiskFull, HomeUnusable, LocalError, StateUnreadable
 from stratum.local.java import ensure_java
 from stratum.local.ports import settle_ports
 from stratum.local.private_file import write_private
@@ -209,14 +209,20 @@ class Platform:
     @contextmanager
     def _alone(self, progress: Progress) -> Iterator[None]:
         """One `up` or `down` at a time in a home; others wait."""
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.home / ".lock").open("w") as lock:
+        with self._lock_file() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 progress(f"another command is at work in {self.home}: waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _lock_file(self) -> IO[str]:
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return (self.home / ".lock").open("w")
+        except OSError as error:
+            raise HomeUnusable(f"{self.home} cannot be written: {error}.", "Set STRATUM_HOME to a folder of yours.") from error
 
 
 def _nothing_to_ask() -> None:

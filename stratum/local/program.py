@@ -29,6 +29,7 @@ class Program(BaseModel):
         stop_seconds: from asking to SIGKILL.
         stop_group: whether its process group gets these signals too.
         settle_seconds: how long it must stay up to count as running.
+        litter: files it leaves behind when it is killed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +42,7 @@ class Program(BaseModel):
     stop_seconds: int = 20
     stop_group: bool = True
     settle_seconds: int = 1
+    litter: tuple[Path, ...] = ()
 
     @property
     def signal_number(self) -> signal.Signals:

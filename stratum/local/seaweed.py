@@ -37,6 +37,7 @@ PORT_FLAGS = {
     "s3_master": "-master.port",
     "s3_master_grpc": "-master.port.grpc",
 }
+_GRPC_PORTS = {"master": "s3_master_grpc", "volume": "s3_volume_grpc", "filer": "s3_filer_grpc", "s3": "s3_grpc"}
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ class Seaweed:
             # Asked politely it waits, at times for ever, to write its change log into volumes that are going away themselves.
             # What it acknowledged is with the operating system, and is found again after a kill.
             stop_signal="KILL",
+            # It always puts these there; a flag moves only some of them.
+            litter=tuple(Path(f"/tmp/seaweedfs-{server}-grpc-{self.ports[port]}.sock") for server, port in _GRPC_PORTS.items()),  # noqa: S108
         )
 
     def check(self) -> None:

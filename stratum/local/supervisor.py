@@ -171,6 +171,8 @@ class Supervisor:
             program = Program.model_validate_json(specification.read_bytes())
             if (record := _read_record(specification.with_suffix(".pid"))) is not None:
                 end_group(*record, stop_signal=program.signal_number, patience_seconds=program.stop_seconds)
+            for path in program.litter:
+                path.unlink(missing_ok=True)
         for record_file in (self._record, *(path.with_suffix(".pid") for path in self._specifications())):
             record_file.unlink(missing_ok=True)
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from stratum.local import platform as module
-from stratum.local.errors import DiskFull, LocalError, ServiceFailed, SettingInvalid, StateUnreadable
+from stratum.local.errors import DiskFull, HomeUnusable, LocalError, ServiceFailed, SettingInvalid, StateUnreadable
 from stratum.local.platform import Platform
 from stratum.local.roles import ROLES, default_max_jobs
 from tests.e2e.platform import wait_for
@@ -106,6 +106,12 @@ def test_a_full_disk_is_said_before_anything_starts(tmp_path: Path, monkeypatch:
     with pytest.raises(DiskFull, match="MiB are free"):
         Platform(tmp_path).up()
     assert not (tmp_path / "postgres").exists()
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HomeUnusable, match="STRATUM_HOME"):
+        Platform(tmp_path / "file" / "home").up()
 
 
 def test_down_where_nothing_ever_was(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -81,6 +82,16 @@ def stored(services: LocalServices) -> tuple[list[str], list[str], list[str]]:
     finally:
         consumer.close()
     return rows, objects, [(value or b"").decode() for value in messages]
+
+
+@contextmanager
+def listening_on(port: int) -> Iterator[None]:
+    """A stranger on a port."""
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind((HOST, port))
+        stranger.listen(1)
+        yield
 
 
 def ready(running: tuple[LocalServices, Supervisor]) -> None:
@@ -189,17 +200,25 @@ def test_another_home_beside_it_is_another_platform(running: tuple[LocalServices
         assert set(pids).isdisjoint(other_pids)
         ports = (other.postgres.port, other.kafka.port, other.s3.ports)
 
-        # Stopped and started again, with one port taken by somebody else meanwhile.
+        other.s3.create_bucket("kept")
+        other.s3.client(attempts=5).put_object(Bucket="kept", Key="object", Body=b"of the other")
+
+        # Stopped and started again, with some ports taken by somebody else meanwhile.
         other_supervisor.shutdown()
         assert not any(psutil.pid_exists(pid) for pid in other_pids)
+        assert not [path for path in Path("/tmp").glob("seaweedfs-*.sock") if any(str(port) in path.name for port in ports[2].values())]
+        taken = {"kafka_controller": other.kafka.controller_port, "s3_master": ports[2]["s3_master"], "s3_volume": ports[2]["s3_volume"]}
         told: list[str] = []
-        with socket.socket() as stranger:
-            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            stranger.bind((HOST, other.kafka.controller_port))
-            stranger.listen(1)
+        with ExitStack() as strangers:
+            for port in taken.values():
+                strangers.enter_context(listening_on(port))
             with running_services(long_path, told.append) as (again, _):
-                assert (again.postgres.port, again.kafka.port, again.s3.ports) == ports
-        assert [line for line in told if "kafka_controller is taken" in line]
+                assert again.s3.client(attempts=5).get_object(Bucket="kept", Key="object")["Body"].read() == b"of the other"
+                assert (again.postgres.port, again.kafka.port) == ports[:2]
+                assert {name for name, port in again.s3.ports.items() if port != ports[2][name]} == {"s3_master", "s3_volume"}
+        assert {line.split(" is taken")[0] for line in told if "taken" in line} == {
+            f"port {port} of {name}" for name, port in taken.items()
+        }
     shutil.rmtree(long_path)
     assert [supervisor.state(name).pid for name in NAMES] == pids
 

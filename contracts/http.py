@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from contracts.command import ResourceProfile, Sha256
 from contracts.identifiers import Identifier
@@ -42,6 +42,49 @@ class ProcessRequest(Contract):
             ]
         }
     }
+
+
+_PROCESS_EXAMPLE: dict[str, JsonValue] = {
+    "id": "01a20065-f2df-71c8-870b-06a65fa44268",
+    "state": "succeeded",
+    "reason": "the dataset is sealed",
+    "entity_id": "cust_8842",
+    "data_version": "v2024.10.05",
+    "action": "aggregate_revenue",
+    "action_revision": "sha256:758cfd8e7bf390ab0b8e5e3e7a2dc490bba7bfb121935488a0a52690b4fa600b",
+    "parameters": {"currency": "EUR"},
+    "input_dataset": "source",
+    "output_dataset": "aggregate_revenue",
+    "output_data_version": "v2024.10.05",
+    "priority": 0,
+    "labels": {},
+    "queue": None,
+    "attempts": [
+        {
+            "number": 1,
+            "state": "succeeded",
+            "reason": "sealed",
+            "run_id": "1d9a4e07-dd08-4d85-aa0b-05be6e3bc70f",
+            "started_at": "2024-10-05T12:00:04Z",
+            "ended_at": "2024-10-05T12:00:19Z",
+        }
+    ],
+    "metrics": {"rows_in": 1200, "rows_out": 12, "bytes_in": 48211, "bytes_out": 1904, "seconds": 14.2},
+    "artifacts": [
+        {
+            "dataset": "aggregate_revenue",
+            "data_version": "v2024.10.05",
+            "location": "s3://stratum/cust_8842/v2024.10.05/aggregate_revenue/1d9a4e07-dd08-4d85-aa0b-05be6e3bc70f/",
+            "manifest": "s3://stratum/cust_8842/v2024.10.05/aggregate_revenue/_manifest.json",
+            "rows": 12,
+            "bytes": 1904,
+            "content_fingerprint": "sf1:b8a93d9e60b905383fcef35a8d68757c-12",
+        }
+    ],
+    "created_at": "2024-10-05T12:00:00Z",
+    "ended_at": "2024-10-05T12:00:20Z",
+    "retry_of": None,
+}
 
 
 class QueuePlace(Tolerant):
@@ -88,6 +131,8 @@ class Artifact(Tolerant):
 
 class Process(Tolerant):
     """A request and all that became of it."""
+
+    model_config = {"json_schema_extra": {"examples": [_PROCESS_EXAMPLE]}}
 
     id: UUID
     state: ProcessState
@@ -217,6 +262,22 @@ class UploadFile(Contract):
 
 class UploadRequest(Contract):
     """The files of a dataset to be."""
+
+    model_config = {
+        "json_schema_extra": {
+            "examples": [
+                {
+                    "files": [
+                        {
+                            "name": "part-00000.parquet",
+                            "bytes": 5242880,
+                            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                        }
+                    ]
+                }
+            ]
+        }
+    }
 
     files: Annotated[tuple[UploadFile, ...], Field(min_length=1, max_length=10_000)]
 

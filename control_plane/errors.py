@@ -110,6 +110,12 @@ class Invalid(Refusal):
     status, type, title = 422, "invalid", "The request is not valid"
 
 
+class Malformed(Refusal):
+    """The body is not JSON in UTF-8, or nests too deep."""
+
+    type, title = "malformed", "The body cannot be read"
+
+
 class UploadRefused(Invalid):
     """What was uploaded can never be sealed: not what was announced, not Parquet, or not one table."""
 

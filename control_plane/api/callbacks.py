@@ -15,14 +15,18 @@ from control_plane.api.auth import BearerToken, bearer
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected, Services
 from control_plane.database import Connection, queries
-from control_plane.errors import AttemptEnded, Invalid, Refusal, RunSuperseded, Unauthenticated, Unavailable
+from control_plane.errors import AttemptEnded, Invalid, Malformed, Refusal, RunSuperseded, TooLarge, Unauthenticated, Unavailable
 from control_plane.lifecycle import Current
 
 router = APIRouter(prefix="/v1/processes", tags=["runs"])
 log = structlog.get_logger()
 
 
-@router.post("/callback", operation_id="callback", responses=documented(Unauthenticated, Invalid, RunSuperseded, AttemptEnded, Unavailable))
+@router.post(
+    "/callback",
+    operation_id="callback",
+    responses=documented(Unauthenticated, Invalid, RunSuperseded, AttemptEnded, Unavailable, Malformed, TooLarge),
+)
 async def callback(body: Callback, services: Injected, credentials: BearerToken) -> Grant:
     """A run reports. 409: another run has the attempt; 410: the attempt is over. Either way the run must stop without writing."""
     audience: Any = "stratum:start" if body.type == "started" else "stratum:run"

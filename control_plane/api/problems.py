@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from contracts.http import Problem
-from control_plane.errors import Invalid, NotFound, Refusal, StorageUnavailable, TooLarge, Unavailable
+from control_plane.errors import Invalid, Malformed, NotFound, Refusal, StorageUnavailable, TooLarge, Unavailable, UnknownSchema
 
 log = structlog.get_logger()
 PROBLEM = "application/problem+json"
@@ -91,6 +91,10 @@ def install(app: FastAPI) -> None:
         log.warning("storage unavailable", error=str(error), path=request.url.path)
         return response(Unavailable("The object store does not answer. Send the request again.", retry_after=5), request.url.path)
 
+    async def schema(request: Request, error: Exception) -> JSONResponse:
+        log.error("unknown schema", error=str(error), path=request.url.path)
+        return response(Unavailable(f"The service cannot work yet: {error}.", retry_after=30), request.url.path)
+
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.exception("unexpected error", path=request.url.path, exc_info=error)
         kind = Refusal("This is a defect of Stratum; the log of the API has its cause under the response's trace id.")
@@ -101,6 +105,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(StorageUnavailable, storage)
+    app.add_exception_handler(UnknownSchema, schema)
     app.add_exception_handler(Exception, unexpected)
 
 
@@ -113,9 +118,7 @@ def _validation(error: RequestValidationError) -> Refusal:
 
 
 def _malformed() -> Refusal:
-    refusal = Refusal("The body is not JSON in UTF-8, or nests too deep.")
-    refusal.type = "malformed"
-    return refusal
+    return Malformed("The body is not JSON in UTF-8, or nests too deep.")
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

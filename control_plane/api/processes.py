@@ -17,7 +17,17 @@ from control_plane.api.auth import Reader, Writer
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, Unauthenticated, Unavailable
+from control_plane.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NameTaken,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 
 router = APIRouter(prefix="/v1/processes", tags=["processes"])
 _COMMON = (Unauthenticated, Invalid, Unavailable)
@@ -38,7 +48,7 @@ _LINKS = {
     responses={
         202: {"description": "Accepted.", "headers": {"Location": {"schema": {"type": "string"}}}, **_LINKS},
         200: {"model": Process, "description": "The same work is done, or being done, by this process.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, NameTaken),
+        **documented(*_COMMON, Forbidden, NotFound, NameTaken, Malformed, TooLarge),
     },
 )
 async def create(

@@ -24,10 +24,12 @@ from control_plane.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    Malformed,
     NameTaken,
     NotFound,
     ObjectMissing,
     ProposalRejected,
+    TooLarge,
     Unauthenticated,
     Unavailable,
     UploadRefused,
@@ -38,7 +40,22 @@ router = APIRouter(prefix="/v1/entities/{entity_id}/versions/{data_version}/data
 _COMMON = (Unauthenticated, Invalid, Unavailable, Forbidden)
 
 
-@router.post("", operation_id="create_upload", status_code=201, responses=documented(*_COMMON, NameTaken))
+_PLACE = {name: f"$request.path.{name}" for name in ("entity_id", "data_version", "dataset")}
+_LINKS = {
+    name: {"operationId": operation, "parameters": {**_PLACE, "upload_id": "$response.body#/upload_id"}}
+    for name, operation in (("seal", "seal_upload"), ("give_up", "abandon_upload"))
+}
+
+
+@router.post(
+    "",
+    operation_id="create_upload",
+    status_code=201,
+    responses={
+        201: {"description": "PUT each file to its URL, then seal.", "links": _LINKS},
+        **documented(*_COMMON, NameTaken, Malformed, TooLarge),
+    },
+)
 async def create(
     entity_id: Identifier, data_version: Identifier, dataset: Identifier, body: UploadRequest, services: Injected, caller: Writer
 ) -> Upload:

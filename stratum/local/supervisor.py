@@ -30,7 +30,7 @@ from stratum.local.supervisord_conf import PID_FILE, SPECIFICATION_SUFFIX, rende
 SOCKET_PATH_LIMIT = 90
 START_SECONDS = 20
 POLL_SECONDS = 0.1
-MOST_LIVES = 4
+MOST_LIVES = 3
 LOG_TAIL_LINES = 25
 
 

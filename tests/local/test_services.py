@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from stratum.local.ports import HOST
 from stratum.local.services import LocalServices, running_services
 from stratum.local.supervisor import Supervisor
 from tests.e2e.platform import wait_for
+from tests.figures import report
 
 NAMES = ("postgres", "kafka", "s3")
 BUCKET = "things"
@@ -108,9 +110,11 @@ def test_killed_servers_come_back_with_their_data(running: tuple[LocalServices, 
         put(services, f"{number}-{name}")
         expected.append(f"{number}-{name}")
         pid = supervisor.state(name).pid
+        killed_at = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda pid=pid, name=name: supervisor.state(name).pid not in (0, pid), 30, lambda name=name: f"a new {name}")  # type: ignore[misc]
         ready(running)
+        report(f"{name} killed", f"serves again after {time.monotonic() - killed_at:.1f} s")
         assert stored(services) == (expected, expected, expected)
     put(services, "later")
     assert stored(services)[0] == [*expected, "later"]

@@ -21,7 +21,8 @@ from control_plane import relay as relay_role
 from control_plane import schema, tenants
 from control_plane.api.app import create_app
 from control_plane.broker import create_topics
-from control_plane.errors import ControlPlaneError
+from control_plane.database import Database
+from control_plane.errors import ControlPlaneError, Unavailable
 from control_plane.settings import ApiSettings, DatabaseSettings, KafkaSettings, ReconcileSettings, RelaySettings, StorageSettings
 from control_plane.storage import Storage
 
@@ -32,6 +33,7 @@ cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 def api() -> None:
     """Serve the HTTP API."""
     settings = ApiSettings()
+    asyncio.run(_check_schema(settings))
     # a body is bounded by the app; headers by the server
     uvicorn.run(
         create_app(settings),
@@ -89,6 +91,17 @@ def provision(
     Storage(StorageSettings()).ensure_bucket(bucket)
     asyncio.run(tenants.provision(DatabaseSettings(), tenant, bucket, prefix, max_in_flight, key, role))
     typer.echo(f"tenant {tenant} in s3://{bucket}/{prefix}")
+
+
+async def _check_schema(settings: DatabaseSettings) -> None:
+    """Refuse a schema that this version does not know. A database that is down is not refused: the API answers 503 until it is up."""
+    database = Database(settings)
+    try:
+        await database.open()
+    except Unavailable as error:
+        structlog.get_logger().warning("the database is not up yet", error=str(error))
+    finally:
+        await database.close()
 
 
 async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -102,6 +102,7 @@ class Subscriber:
             }
         )
         self._consumer.subscribe([topic])
+        self._held: list[Message] = []
 
     @property
     def partitions(self) -> list[int]:
@@ -110,7 +111,8 @@ class Subscriber:
 
     async def batch(self, most: int, seconds: float) -> list[Message]:
         """The next messages, at most `most`, waiting at most `seconds` for the first."""
-        messages = await asyncio.to_thread(self._consumer.consume, most, seconds)
+        messages, self._held = self._held, []
+        messages += await asyncio.to_thread(self._consumer.consume, most, 0 if messages else seconds)
         good = []
         for message in messages:
             error = message.error()
@@ -125,7 +127,9 @@ class Subscriber:
         assigned = self._consumer.assignment()
         self._consumer.pause(assigned)
         try:
-            await asyncio.to_thread(self._consumer.poll, seconds)
+            message = await asyncio.to_thread(self._consumer.poll, seconds)
+            if message is not None:  # of a partition that came over meanwhile, and so was not paused
+                self._held.append(message)
         finally:
             still = self._consumer.assignment()
             self._consumer.resume([partition for partition in assigned if partition in still])

@@ -62,8 +62,12 @@ class Database:
                     command_timeout=15,
                     init=_initialize,
                 )
-                async with pool.acquire(timeout=3) as connection:
-                    await schema.check(connection)
+                try:
+                    async with pool.acquire(timeout=3) as connection:
+                        await schema.check(connection)
+                except BaseException:
+                    pool.terminate()
+                    raise
             except _PASSING as error:
                 raise _unavailable(error) from error
             self._pool = pool
@@ -97,13 +101,15 @@ class Database:
 
 async def connect(settings: DatabaseSettings) -> asyncpg.Connection:
     """One connection outside the pool, for those who hold an advisory lock on it."""
-    try:
+    async with passing_errors():
         connection = await asyncpg.connect(settings.database_url, timeout=3, command_timeout=15)
-        await _initialize(connection)
-        await schema.check(connection)
-    except _PASSING as error:
-        raise _unavailable(error) from error
-    return connection
+        try:
+            await _initialize(connection)
+            await schema.check(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
 
 @asynccontextmanager

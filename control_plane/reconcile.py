@@ -44,6 +44,7 @@ async def run(settings: ReconcileSettings, stop: asyncio.Event) -> None:
     """Reconcile until `stop`."""
     reconciler = Reconciler(settings, Database(settings), Storage(settings))
     try:
+        await _connected(reconciler.database, stop)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_events(reconciler, stop))
             tasks.create_task(_repeat(stop, settings.poll_seconds, lambda: seal_next(reconciler), "seal"))
@@ -51,6 +52,18 @@ async def run(settings: ReconcileSettings, stop: asyncio.Event) -> None:
             tasks.create_task(_repeat(stop, settings.sweep_seconds, lambda: sweep(reconciler), "sweep"))
     finally:
         await reconciler.database.close()
+
+
+async def _connected(database: Database, stop: asyncio.Event) -> None:
+    """Wait for the database. A schema that this version does not know ends the role."""
+    while not stop.is_set():
+        try:
+            await database.open()
+        except Unavailable as error:
+            log.warning("waiting for the database", error=str(error))
+            await _pause(stop, 1)
+        else:
+            return
 
 
 async def _repeat(stop: asyncio.Event, seconds: float, work: Callable[[], Awaitable[bool]], name: str) -> None:
@@ -219,6 +232,10 @@ def remove_run(storage: Storage, path: DatasetPath, run_id: str) -> int:
         named = Manifest.model_validate_json(storage.get(bucket, path.manifest_key)).run_id
     except ObjectMissing:
         named = None
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        log.warning("unreadable manifest; the run's folder stays", manifest=path.uri(path.manifest_key), error=problem)
+        return 0
     if named == run_id:
         return 0
     keys = [item.key for item in storage.list(bucket, path.run_prefix(run_id))]

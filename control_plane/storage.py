@@ -61,15 +61,18 @@ class Storage:
             self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ContentType="application/json")
 
     def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
-        """All objects under a prefix, by key."""
-        with _translated(bucket, prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            return [
-                ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'))
-                for page in pages
-                for item in page.get("Contents", ())
-                if not item["Key"].endswith("/")  # some stores list folder markers
-            ]
+        """All objects under a prefix, by key. None lie in a bucket that does not exist."""
+        try:
+            with _translated(bucket, prefix):
+                pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+                return [
+                    ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'))
+                    for page in pages
+                    for item in page.get("Contents", ())
+                    if not item["Key"].endswith("/")  # some stores list folder markers
+                ]
+        except ObjectMissing:
+            return []
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Delete objects; those that are gone already are fine."""

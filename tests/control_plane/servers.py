@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,12 @@ class Server:
             time.sleep(0.05)
 
     def _answers(self) -> bool:
-        try:
-            self.service.check()
-        except NotReady:
-            return False
+        """Asked from a thread: some checks run an event loop of their own, and the test may run in one."""
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                thread.submit(self.service.check).result()
+            except NotReady:
+                return False
         return True
 
     def kill(self) -> None:

@@ -1,0 +1,92 @@
+"""The edge to Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+from confluent_kafka import Producer
+
+from control_plane.broker import Outgoing, Publisher, Subscriber, create_topics
+from control_plane.settings import KafkaSettings
+from tests.control_plane.installation import Installation
+from tests.control_plane.waiting import eventually
+
+PARTITIONS = 4
+
+
+@pytest.fixture
+def settings(still: Installation) -> KafkaSettings:
+    settings = KafkaSettings(kafka_bootstrap=still.kafka_bootstrap, topic_prefix=still.topic_prefix, topic_partitions=PARTITIONS)
+    create_topics(settings, settings.topics)
+    return settings
+
+
+@pytest_asyncio.fixture
+async def subscribe(settings: KafkaSettings) -> AsyncIterator[Callable[[], Subscriber]]:
+    made: list[Subscriber] = []
+
+    def subscriber() -> Subscriber:
+        made.append(Subscriber(settings, settings.topics.events, "test"))
+        return made[-1]
+
+    yield subscriber
+    for one in made:
+        await one.close()
+
+
+def test_topics_are_made_once(settings: KafkaSettings) -> None:
+    assert create_topics(settings, settings.topics) == []
+
+
+async def test_what_is_not_delivered_in_time_is_not_reported_as_delivered() -> None:
+    publisher = Publisher(KafkaSettings(kafka_bootstrap="127.0.0.1:9"), "test", delivery_seconds=1)
+    assert await publisher.publish([Outgoing(1, "t", "k", b"v", {})]) == []
+
+
+async def test_delivered_messages_come_back_by_their_tags(settings: KafkaSettings, subscribe: Callable[[], Subscriber]) -> None:
+    batch = [Outgoing(tag, settings.topics.events, str(tag), b"v", {"a": "b"}) for tag in range(20)]
+    assert sorted(await Publisher(settings, "test").publish(batch)) == list(range(20))
+    subscriber = subscribe()
+    seen: list[str] = []
+
+    async def look() -> bool:
+        seen.extend((message.key() or b"").decode() for message in await subscriber.batch(100, 0.2))
+        return len(seen) >= 20
+
+    await eventually(look, what="the messages")
+    assert sorted(seen, key=int) == [str(tag) for tag in range(20)]
+
+
+async def test_waiting_loses_no_message_that_comes_with_new_partitions(
+    settings: KafkaSettings, subscribe: Callable[[], Subscriber]
+) -> None:
+    """A second reader leaves while the first one waits for the database: its partitions, with what lies in them, come over."""
+    one, two = subscribe(), subscribe()
+
+    async def shared() -> bool:
+        await asyncio.gather(one.batch(1, 0.05), two.batch(1, 0.05))
+        return len(one.partitions) == len(two.partitions) == PARTITIONS // 2
+
+    await eventually(shared, what="an even share")
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
+    for number in range(PARTITIONS * 5):
+        producer.produce(settings.topics.events, value=str(number), partition=number % PARTITIONS)
+    producer.flush(10)
+    await two.close()
+
+    async def waited() -> bool:
+        await one.keep_alive(1)
+        return len(one.partitions) == PARTITIONS
+
+    await eventually(waited, what="all partitions")
+    for _ in range(3):
+        await one.keep_alive(0.1)
+    seen: list[int] = []
+
+    async def look() -> bool:
+        seen.extend(int(message.value() or b"") for message in await one.batch(100, 0.2))
+        return len(seen) >= PARTITIONS * 5
+
+    await eventually(look, what="every message")
+    assert sorted(seen) == list(range(PARTITIONS * 5))

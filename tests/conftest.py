@@ -15,6 +15,7 @@ __all__ = ["services"]
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """One platform for the tests that leave it whole; those that kill parts of it have one of their own."""
     with running_platform(tmp_path_factory.mktemp("platform")) as platform:
+        platform.warm_up(tmp_path_factory.mktemp("warm"))
         yield platform
 
 

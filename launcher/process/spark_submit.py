@@ -28,6 +28,8 @@ from launcher.sizing import Resources
 
 SMALLEST_HEAP = 512
 """MiB that a driver needs in any case."""
+SMALL_INPUT_BYTES = 64 * 2**20
+"""Up to here a run is over in seconds."""
 MEMORY_SHARE = 0.75
 """Part of the machine's memory that all local jobs together may take."""
 _PASSED_ON = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|SSL_CERT_\w+|(HTTPS?|NO|https?|no)_(PROXY|proxy)")
@@ -50,6 +52,13 @@ def local_shape(resources: Resources, slots: int, cores: int, memory_mebibytes: 
     return LocalShape(min(threads, cores), max(min(heap, share), SMALLEST_HEAP))
 
 
+def _compiler(spec: JobSpec) -> list[str]:
+    """A short run ends before the optimizing compiler has paid for itself; it, and a concurrent collector, would only cost."""
+    if sum(each.bytes for each in spec.command.inputs) > SMALL_INPUT_BYTES:
+        return []
+    return ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+
+
 class SparkSubmit:
     """Makes the launch of each job; see `launcher.process.backend.Launcher`."""
 
@@ -62,7 +71,15 @@ class SparkSubmit:
         shape = local_shape(spec.resources, self._settings.max_local_jobs, os.cpu_count() or 1, psutil.virtual_memory().total // 2**20)
         java, *options = self._java
         heap = f"-Xmx{shape.heap_mebibytes}m"
-        arguments = [java, heap, *self.archive.options(spec.name), f"-Djava.io.tmpdir={folder.scratch}", *options, _SUBMIT_CLASS]
+        arguments = [
+            java,
+            heap,
+            *_compiler(spec),
+            *self.archive.options(spec.name),
+            f"-Djava.io.tmpdir={folder.scratch}",
+            *options,
+            _SUBMIT_CLASS,
+        ]
         arguments += ["--master", f"local[{shape.threads}]", "--name", spec.name]
         for name, value in self._conf(spec, folder, shape).items():
             arguments += ["--conf", f"{name}={value}"]

@@ -48,6 +48,16 @@ class Platform:
         """The one JSON document that a command prints."""
         return json.loads(self.cli(*arguments, "--json", code=code).stdout)
 
+    def warm_up(self, folder: Path) -> None:
+        """On a machine that never ran a job, run one and wait for the archive of classes: all later runs start twice as fast."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stratum" / "class-archives"
+        if any(cache.glob("*.jsa")):
+            return
+        (folder / "warm.csv").write_text("a\n1\n")
+        self.cli("ingest", "warm", "v1", str(folder / "warm.csv"))
+        self.json("run", "warm", "v1", "filter", "-p", "condition=a > 0", "--wait")
+        wait_for(lambda: any(cache.glob("*.jsa")), 180, lambda: "the archive of classes")
+
     @property
     def http(self) -> httpx.Client:
         """A plain client with the platform's token."""

@@ -34,7 +34,7 @@ def files(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight tables at scale 0.1, as Parquet, ingested into one data version."""
     folder = tmp_path_factory.mktemp("tpch")
     generator = Path(sys.executable).with_name("tpchgen-cli")
-    subprocess.run([generator, "--scale-factor", "0.1", "--format", "parquet", "--output-dir", folder], check=True, capture_output=True)
+    subprocess.run([generator, "parquet", "--scale-factor", "0.1", "--output-dir", folder], check=True, capture_output=True)
     for table in TABLES:
         platform.cli("ingest", "tpch", "sf0.1", str(folder / f"{table}.parquet"), "--dataset", table)
     return folder

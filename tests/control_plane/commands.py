@@ -13,7 +13,7 @@ from tempfile import NamedTemporaryFile
 from tests.control_plane.installation import Installation
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["control_plane.__main__"])
+_processes.set_forkserver_preload(["__main__", "control_plane.__main__", "tests.control_plane.commands"])
 
 
 class Command:

@@ -32,6 +32,8 @@ _REFUSED_CLAUSES: dict[type[exp.Expr], str] = {
     exp.Version: "time travel is not allowed: name another data version's dataset in `inputs`",
     exp.Placeholder: "the query has a parameter without a value: write the value into the query",
     exp.Parameter: "the query has a variable without a value: write the value into the query",
+    exp.Distribute: "DISTRIBUTE BY is not allowed: the platform chooses how rows are spread; order them by ORDER BY",
+    exp.Cluster: "CLUSTER BY is not allowed: the platform chooses how rows are spread; order them by ORDER BY",
     exp.Into: "SELECT INTO writes a table: the result becomes the output dataset by itself",
     exp.Lock: "FOR UPDATE and FOR SHARE have no meaning here",
     exp.Command: "only SELECT is allowed",

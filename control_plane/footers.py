@@ -32,8 +32,10 @@ _SIMPLE: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
     (pa.types.is_float64, "double"),
     (pa.types.is_string, "string"),
     (pa.types.is_large_string, "string"),
+    (pa.types.is_string_view, "string"),
     (pa.types.is_binary, "binary"),
     (pa.types.is_large_binary, "binary"),
+    (pa.types.is_binary_view, "binary"),
     (pa.types.is_date32, "date"),
 )
 

@@ -134,11 +134,12 @@ async def test_news_of_unknown_processes_is_passed_over(steps: Steps, acme: Call
     assert await acme.history(str(command.process_id)) == ["accepted", "queued"]
 
 
-def _broken(command: Command, launcher: Launcher) -> dict[str, bytes]:
+def _broken(command: Command, launcher: Launcher) -> dict[str, bytes | None]:
     event = launcher.event("submitted", command)
     return {
         "not JSON": b"\xff\xfe",
         "empty": b"",
+        "nothing": None,
         "an unknown type": json.dumps({**event, "type": "exploded"}).encode(),
         "no attempt": json.dumps({name: value for name, value in event.items() if name != "attempt"}).encode(),
         "a wrong time": json.dumps({**event, "at": 12}).encode(),

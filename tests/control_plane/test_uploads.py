@@ -109,6 +109,14 @@ def _corrupt() -> dict[str, tuple[list[bytes], str]]:
 CORRUPT = _corrupt()
 
 
+async def test_types_that_only_arrow_tells_apart_are_read_as_parquet_has_them(bare: Caller) -> None:
+    views = pa.table(
+        {"s": pa.array(["a"], pa.string_view()), "b": pa.array([b"b"], pa.binary_view()), "l": pa.array(["c"], pa.large_string())}
+    )
+    dataset = await bare.ingest("source", parquet(views))
+    assert [column["type"] for column in dataset["columns"]] == ["string", "binary", "string"]
+
+
 @pytest.mark.parametrize("name", CORRUPT)
 async def test_what_is_no_dataset_is_refused_and_nothing_is_half_visible(name: str, bare: Caller, sql: asyncpg.Connection) -> None:
     files, words = CORRUPT[name]

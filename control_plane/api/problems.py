@@ -99,7 +99,9 @@ def install(app: FastAPI) -> None:
         log.exception("unexpected error", path=request.url.path, exc_info=error)
         kind = Refusal("This is a defect of Stratum; the log of the API has its cause under the response's trace id.")
         kind.status, kind.type, kind.title = 500, "internal", "Something went wrong on our side"
-        return response(kind, request.url.path)
+        answer = response(kind, request.url.path)
+        answer.headers["X-Trace-Id"] = structlog.contextvars.get_contextvars()["trace_id"]
+        return answer
 
     app.add_exception_handler(Refusal, refusal)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -8,6 +8,7 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
+import structlog
 
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation, Role, create_database, prepare_topics, write_signing_key
@@ -16,6 +17,19 @@ from tests.control_plane.steps import Steps
 from tests.services import Services, services
 
 __all__ = ["services"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_log() -> None:
+    """One line an event. The renderer that is made for a person's terminal takes seconds to draw a traceback."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+        ]
+    )
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -28,6 +28,7 @@ async def test_metrics_count_processes_by_tenant_and_state(steps: Steps, acme: C
     await steps.queued(1)
     driver = await steps.queued(2)
     await steps.driver(driver).started()
+    await acme.process(str(driver.process_id))
     families = {family.name: family for family in text_string_to_metric_families((await steps.client.get("/metrics")).text)}
     mine = {s.labels["state"]: s.value for s in families["stratum_processes"].samples if s.labels["tenant"] == acme.tenant}
     assert {state: value for state, value in mine.items() if value} == {"queued": 1, "running": 1}

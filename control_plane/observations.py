@@ -59,14 +59,20 @@ async def _ended(connection: Connection, timing: TimingSettings, has_proposal: P
         return
     if current.process_state is ProcessState.CANCELLING:
         await lifecycle.job_gone(connection, current)
-    elif current.attempt_state is AttemptState.STARTED and await has_proposal(current):
-        # the run finished and its last callback was lost
-        await lifecycle.sealing(connection, current, None, current.last_sequence, witness="proposal")
+    elif await _finished_unheard(connection, has_proposal, current):
+        return
     elif current.attempt_state is not AttemptState.SEALING and not current.attempt_state.is_final:
         error_class, retryable = _OUTCOMES[event.outcome]
         state = AttemptState.LOST if event.outcome in ("vanished", "absent", "killed") else AttemptState.FAILED
         message = event.message or f"the job ended ({event.outcome})"
         await lifecycle.ended(connection, current, Ending(state, error_class, message, retryable), timing.retry_delay_seconds)
+
+
+async def _finished_unheard(connection: Connection, has_proposal: ProposalLookup, current: Current) -> bool:
+    """The run finished and its last callback was lost: its proposal, if there is one, stands in for it."""
+    if current.attempt_state is not AttemptState.STARTED or not await has_proposal(current):
+        return False
+    return await lifecycle.sealing(connection, current, None, current.last_sequence, witness="proposal")
 
 
 async def _relist(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, relist: Relist) -> None:
@@ -81,7 +87,7 @@ async def _relist(database: Database, timing: TimingSettings, has_proposal: Prop
             if current is None or not _still_concerns(relist, current, row):
                 continue
             if _key(current.ref) not in live:
-                await _absent(connection, timing, current)
+                await _absent(connection, timing, has_proposal, current)
             elif current.attempt_state is AttemptState.STARTED:
                 await _silent(connection, timing, current, relist)
 
@@ -93,10 +99,10 @@ def _still_concerns(relist: Relist, current: Current, seen: asyncpg.Record) -> b
     return current.attempt_state.is_final or (current.lease_until is not None and current.lease_until < relist.began_at)
 
 
-async def _absent(connection: Connection, timing: TimingSettings, current: Current) -> None:
+async def _absent(connection: Connection, timing: TimingSettings, has_proposal: ProposalLookup, current: Current) -> None:
     if current.process_state is ProcessState.CANCELLING:
         await lifecycle.job_gone(connection, current)
-    else:
+    elif not await _finished_unheard(connection, has_proposal, current):
         reason = "its job is gone and nothing was heard of it"
         await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "JOB_LOST", reason, True), timing.retry_delay_seconds)
 

@@ -81,6 +81,18 @@ async def test_each_heartbeat_renews_the_lease(steps: Steps, acme: Caller, launc
     assert (await acme.process(str(driver.command.process_id)))["state"] == "running"
 
 
+async def test_a_run_that_left_a_proposal_is_not_lost(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:
+    """Its last report was lost, and so was the news of its end."""
+    driver = await steps.running()
+    await driver.make()
+    await _end_lease(sql, driver.command)
+    await launcher.relist(await _now(acme))
+    await acme.until(str(driver.command.process_id), "succeeded")
+    events = await acme.events(str(driver.command.process_id))
+    assert [event["type"] for event in events] == ["accepted", "queued", "submitted", "running", "sealing", "succeeded"]
+    assert events[4]["data"]["witness"] == "proposal"
+
+
 async def test_a_heartbeat_that_comes_while_the_list_is_read_saves_the_run(
     steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection
 ) -> None:

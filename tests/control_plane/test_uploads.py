@@ -173,6 +173,33 @@ async def test_an_open_upload_holds_its_name(bare: Caller) -> None:
     assert (after.status_code, "is sealed already" in after.json()["detail"]) == (409, True)
 
 
+async def test_the_same_files_continue_the_open_upload(bare: Caller, sql: asyncpg.Connection) -> None:
+    data = parquet()
+    files = {"files": [announced(name, data) for name in ("a.parquet", "b.parquet")]}
+    first = await bare.ok("POST", f"{PATH}/uploads", files)
+    assert (await _put(first["files"][0], data)).is_success
+    again = await bare.ok("POST", f"{PATH}/uploads", files)
+    assert again["upload_id"] == first["upload_id"]
+    assert again["expires_at"] > first["expires_at"]
+    assert (await _put(again["files"][0], data)).status_code == 412, "what is there need not be sent twice"
+    assert (await _put(again["files"][1], data)).is_success
+    sealed = await _seal(bare, {"path": f"{PATH}/uploads/{first['upload_id']}"})
+    assert (sealed.status_code, sealed.json()["rows"]) == (200, 8)
+    assert await sql.fetchval("SELECT count(*) FROM uploads WHERE tenant = $1", bare.tenant) == 1
+
+
+async def test_an_upload_can_be_given_up(bare: Caller) -> None:
+    upload = await bare.begin_upload()
+    for _ in range(2):
+        assert (await bare.request("DELETE", upload["path"])).status_code == 204
+    assert (await _seal(bare, upload)).status_code == 409
+    other = await bare.begin_upload()
+    assert other["upload_id"] != upload["upload_id"]
+    assert (await _seal(bare, other)).status_code == 200
+    assert (await bare.request("DELETE", other["path"])).status_code == 409, "a sealed dataset stays"
+    assert (await bare.get(PATH)).status_code == 200
+
+
 async def test_an_expired_upload_is_not_sealed(bare: Caller, sql: asyncpg.Connection) -> None:
     upload = await bare.begin_upload()
     await sql.execute("UPDATE uploads SET expires_at = clock_timestamp() WHERE tenant = $1", bare.tenant)

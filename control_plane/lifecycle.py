@@ -11,6 +11,8 @@ from contracts.layout import DatasetPath, StorageRoot
 from contracts.states import PROCESS_TRANSITIONS, AttemptState, ProcessState
 from control_plane.database import Connection, queries
 
+RUNNING = "the run has started"
+
 
 @dataclass(frozen=True, slots=True)
 class Current:
@@ -126,9 +128,21 @@ async def submitted(
 async def pending(connection: Connection, current: Current, cause: str) -> None:
     """The job waits, for `cause`."""
     if await queries.note_pending(connection, **current.key, cause=cause) is not None:
-        await queries.note_event(
-            connection, id=current.id, reason=cause, type="pending", data={"attempt": current.attempt, "reason": cause}
-        )
+        await note(connection, current, "pending", cause)
+
+
+async def note(connection: Connection, current: Current, event: str, reason: str) -> None:
+    """Say why the process is as it is, once, without a change of its state."""
+    await queries.note_event(connection, id=current.id, reason=reason, type=event, data={"attempt": current.attempt, "reason": reason})
+
+
+async def heard(
+    connection: Connection, current: Current, run_id: str, sequence: int, progress: dict[str, Any] | None, lease_seconds: float
+) -> None:
+    """The granted run is alive: renew its lease, and take back what was said of its silence."""
+    await queries.renew_lease(connection, **current.key, run_id=run_id, sequence=sequence, progress=progress, lease_seconds=lease_seconds)
+    if current.lease_until is not None and current.lease_until < current.now:
+        await queries.set_reason(connection, id=current.id, reason=RUNNING)
 
 
 async def started(connection: Connection, current: Current, run_id: str, sequence: int, lease_seconds: float) -> bool:
@@ -141,7 +155,7 @@ async def started(connection: Connection, current: Current, run_id: str, sequenc
         lease_seconds=lease_seconds,
         time_limit_seconds=current.limits["time_limit_seconds"],
     )
-    return granted is not None and await move(connection, current, ProcessState.RUNNING, "the run has started", run_id=run_id)
+    return granted is not None and await move(connection, current, ProcessState.RUNNING, RUNNING, run_id=run_id)
 
 
 async def sealing(connection: Connection, current: Current, proposal_sha256: str | None, sequence: int, witness: str) -> bool:

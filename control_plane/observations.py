@@ -111,6 +111,7 @@ async def _silent(connection: Connection, timing: TimingSettings, current: Curre
     """A live job whose run reports nothing: noticed by one relist, ended by a later one if it is silent still."""
     if current.silent_since is None:
         await queries.note_silence(connection, **current.key)
+        await lifecycle.note(connection, current, "silent", "its job runs, but it sends no heartbeats")
     elif current.silent_since + timedelta(seconds=timing.lease_seconds) < relist.began_at:
         await lifecycle.kill_job(connection, current)
         reason = "its job runs, but has stalled: it sends no heartbeats"

@@ -49,6 +49,7 @@ async def run(settings: ReconcileSettings, stop: asyncio.Event) -> None:
             tasks.create_task(_events(reconciler, stop))
             tasks.create_task(_repeat(stop, settings.poll_seconds, lambda: seal_next(reconciler), "seal"))
             tasks.create_task(_repeat(stop, 1.0, lambda: enforce_deadlines(reconciler), "deadlines"))
+            tasks.create_task(_repeat(stop, 1.0, lambda: tell_unwatched(reconciler), "unwatched"))
             tasks.create_task(_repeat(stop, settings.sweep_seconds, lambda: sweep(reconciler), "sweep"))
     finally:
         await reconciler.database.close()
@@ -154,6 +155,21 @@ async def enforce_deadlines(reconciler: Reconciler) -> bool:
     return False
 
 
+async def tell_unwatched(reconciler: Reconciler) -> bool:
+    """Let processes say that nobody can see their jobs. Nothing is lost while the observer is blind."""
+    reason = "nothing is heard of the run and its cluster cannot be looked at; it goes on as soon as either can"
+    lease = reconciler.settings.lease_seconds
+    async with reconciler.database.connection() as connection:
+        rows = [row async for row in queries.unwatched_attempts(connection, lease_seconds=lease, reason=reason)]
+    for row in rows:
+        async with reconciler.database.transaction() as connection:
+            current = await lifecycle.lock(connection, row["process_id"])
+            still = current is not None and (current.step, current.attempt) == (row["step"], row["attempt"])
+            if current is not None and still and current.lease_until is not None and current.lease_until < current.now:
+                await lifecycle.note(connection, current, "unwatched", reason)
+    return False
+
+
 async def seal_next(reconciler: Reconciler) -> bool:
     """Seal one attempt whose files are complete. Returns whether there was one."""
     async with reconciler.database.connection() as connection:
@@ -166,6 +182,10 @@ async def seal_next(reconciler: Reconciler) -> bool:
     structlog.contextvars.bind_contextvars(process_id=str(current.id), attempt=current.attempt)
     try:
         measured, datasets = await asyncio.to_thread(_seal, reconciler.storage, current)
+    except StorageUnavailable:
+        async with reconciler.database.transaction() as connection:
+            await lifecycle.note(connection, current, "waiting", "the files are complete; their seal waits for the object store")
+        raise
     except ProposalRejected as error:
         metrics.SEALS.labels("rejected").inc()
         ending = Ending(AttemptState.FAILED, "PROPOSAL_REJECTED", f"the result was refused: {error}", False)

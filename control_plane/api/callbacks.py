@@ -82,10 +82,7 @@ async def _apply(connection: Connection, services: Services, current: Current, b
     elif current.attempt_state is AttemptState.STARTED:
         if body.type == "heartbeat":
             progress = body.progress.model_dump(mode="json", exclude_none=True) if body.progress else None
-            lease = timing.lease_seconds
-            await queries.renew_lease(
-                connection, **current.key, run_id=body.run_id, sequence=body.sequence, progress=progress, lease_seconds=lease
-            )
+            await lifecycle.heard(connection, current, body.run_id, body.sequence, progress, timing.lease_seconds)
         elif body.type == "finished" and body.proposal is not None:
             await lifecycle.sealing(connection, current, body.proposal.sha256, body.sequence, witness="callback")
         elif body.type == "failed" and body.error is not None:

@@ -76,6 +76,12 @@ WHERE a.cluster = :cluster AND (
     (a.state IN ('submitted', 'started') AND a.lease_until < :began_at)
     OR (p.state = 'cancelling' AND a.state = 'cancelled' AND a.ended_at < :began_at));
 
+-- name: unwatched_attempts
+-- Attempts of which nothing was heard for two leases, while their cluster was not looked at either.
+SELECT a.process_id, a.step, a.number AS attempt FROM attempts a JOIN processes p ON p.id = a.process_id
+WHERE a.state IN ('submitted', 'started') AND a.lease_until + make_interval(secs => :lease_seconds) < clock_timestamp() AND p.reason <> :reason
+  AND NOT EXISTS (SELECT FROM observations o WHERE o.cluster = a.cluster AND o.began_at > a.lease_until);
+
 -- name: note_silence!
 UPDATE attempts SET silent_since = coalesce(silent_since, clock_timestamp())
 WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'started';

@@ -53,12 +53,15 @@ WITH moved AS (
 INSERT INTO events (process_id, sequence, tenant, type, data) SELECT id, last_event, tenant, :type, :data FROM moved RETURNING sequence;
 
 -- name: note_event$
--- An event, and a new reason, without a change of state.
+-- A new reason, and its event, without a change of state. No row: the reason is not new.
 WITH noted AS (
     UPDATE processes SET reason = :reason, changed_at = clock_timestamp(), last_event = last_event + 1
-    WHERE id = :id RETURNING id, tenant, last_event
+    WHERE id = :id AND reason <> :reason RETURNING id, tenant, last_event
 )
 INSERT INTO events (process_id, sequence, tenant, type, data) SELECT id, last_event, tenant, :type, :data FROM noted RETURNING sequence;
+
+-- name: set_reason!
+UPDATE processes SET reason = :reason WHERE id = :id;
 
 -- name: set_metrics!
 UPDATE processes SET metrics = :metrics WHERE id = :id;

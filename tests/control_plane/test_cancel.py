@@ -1,5 +1,6 @@
 """Cancelling, in every state."""
 
+import asyncio
 from datetime import datetime
 
 import asyncpg
@@ -136,6 +137,17 @@ async def test_what_is_being_sealed_or_over_cannot_be_cancelled(still: Installat
                 await acme.until(str(command.process_id), "succeeded")
             assert (await acme.post(path)).status_code == 409
             assert await acme.history(str(command.process_id)) == ["accepted", "queued", "running", "sealing", "succeeded"]
+
+
+async def test_of_a_cancel_and_a_last_report_at_once_one_comes_first(steps: Steps, acme: Caller, launcher: Launcher) -> None:
+    for number in range(6):
+        driver = await steps.running(number)
+        reference, process_id = await driver.make(), str(driver.command.process_id)
+        cancelled, finished = await asyncio.gather(acme.post(f"/v1/processes/{process_id}/cancel"), driver.finished(reference))
+        assert (cancelled.status_code, finished.status_code) in ((202, 410), (409, 200))
+        await launcher.say("ended", driver.command)
+        await acme.until(process_id, "cancelled" if cancelled.status_code == 202 else "succeeded")
+        assert (driver.manifest() is None) is (cancelled.status_code == 202)
 
 
 async def test_a_failed_process_cannot_be_cancelled(steps: Steps, acme: Caller) -> None:

@@ -116,8 +116,10 @@ async def test_a_live_job_without_heartbeats_has_stalled(steps: Steps, acme: Cal
     process_id = str(driver.command.process_id)
     await _end_lease(sql, driver.command)
     await launcher.relist(await _now(acme), driver.command)
-    assert (await acme.process(process_id))["state"] == "running", "the first time is only noted"
+    noted = await acme.process(process_id)
+    assert (noted["state"], noted["reason"]) == ("running", "its job runs, but it sends no heartbeats"), "the first time is only noted"
     assert (await driver.heartbeat()).status_code == 200
+    assert (await acme.process(process_id))["reason"] == "the run has started"
     await _end_lease(sql, driver.command)
     await launcher.relist(await _now(acme), driver.command)
     assert (await acme.process(process_id))["state"] == "running", "a heartbeat between makes it the first time again"
@@ -138,6 +140,26 @@ async def test_a_live_job_without_heartbeats_has_stalled(steps: Steps, acme: Cal
     await launcher.say("ended", driver.command, outcome="killed")
     await steps.driver(second).complete()
     await acme.until(process_id, "succeeded")
+
+
+async def test_a_process_says_that_nobody_can_see_its_job(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:
+    driver, command = await steps.running(1), await steps.submitted(2)
+    for process_id in (driver.command.process_id, command.process_id):
+        await sql.execute(
+            "UPDATE attempts SET lease_until = clock_timestamp() - make_interval(secs => $2) WHERE process_id = $1",
+            process_id,
+            LEASE_SECONDS + 1,
+        )
+        events = await acme.until_event(str(process_id), "unwatched")
+        assert events.count("unwatched") == 1
+        process = await acme.process(str(process_id))
+        assert process["state"] in ("running", "submitted")
+        assert "cannot be looked at" in process["reason"]
+    assert (await driver.heartbeat()).status_code == 200
+    assert (await acme.process(str(driver.command.process_id)))["reason"] == "the run has started"
+    await launcher.relist(await _now(acme))
+    await acme.until_event(str(command.process_id), "retrying")
+    assert (await acme.process(str(driver.command.process_id)))["state"] == "running"
 
 
 async def test_a_zombie_changes_nothing_that_a_reader_sees(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:

@@ -2,6 +2,9 @@
 
 import json
 
+import asyncpg
+from confluent_kafka import Message
+
 from contracts.command import Command
 from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER
 from control_plane import observations
@@ -167,6 +170,34 @@ async def test_unreadable_events_are_put_aside_with_the_reason(steps: Steps, acm
         assert headers[PARTITION_HEADER] == b"1"
         assert int(headers[OFFSET_HEADER]) >= 0
         assert headers[REASON_HEADER].decode().strip()
+
+
+async def test_a_message_that_brings_a_defect_to_light_stops_nobody(
+    steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection
+) -> None:
+    first, second = await steps.queued(1), await steps.queued(2)
+    await sql.execute(
+        f"""
+        CREATE FUNCTION defect() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a defect'; END $$;
+        CREATE TRIGGER defect BEFORE UPDATE ON attempts FOR EACH ROW WHEN (NEW.process_id = '{first.process_id}')
+            EXECUTE FUNCTION defect();"""
+    )
+    try:
+        letters = launcher.received[launcher.topics.dlq(launcher.topics.events)]
+        event = await launcher.say("submitted", first)
+        await launcher.say("submitted", second)
+        await acme.until(str(second.process_id), "submitted")
+
+        async def look() -> Message | None:
+            return next((letter for letter in letters if event["event_id"].encode() in (letter.value() or b"")), None)
+
+        letter = await eventually(look, what="the dead letter")
+        assert letter is not None
+        assert "a defect" in dict(letter.headers())[REASON_HEADER].decode()
+    finally:
+        await sql.execute("DROP TRIGGER defect ON attempts; DROP FUNCTION defect")
+    await launcher.publish(letter.value())
+    await acme.until(str(first.process_id), "submitted")
 
 
 async def test_text_that_the_database_cannot_hold_stops_nobody(steps: Steps, acme: Caller, launcher: Launcher) -> None:

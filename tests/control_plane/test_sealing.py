@@ -298,7 +298,8 @@ async def test_a_store_that_does_not_answer_is_waited_for(complete: Complete) ->
     async with nowhere.reconciler() as cut_off, complete.installation.reconciler() as reconciler, complete.installation.sql() as sql:
         with pytest.raises(StorageUnavailable, match="does not answer"):
             await seal_next(cut_off)
-        assert (await complete.acme.process(complete.process_id))["state"] == "sealing"
+        waiting = await complete.acme.process(complete.process_id)
+        assert (waiting["state"], waiting["reason"]) == ("sealing", "the files are complete; their seal waits for the object store")
         await sql.execute("UPDATE attempts SET seal_lease_until = clock_timestamp()")
         assert await seal_next(reconciler)
-    assert await complete.acme.history(complete.process_id) == ["accepted", "queued", "running", "sealing", "succeeded"]
+    assert await complete.acme.history(complete.process_id) == ["accepted", "queued", "running", "sealing", "waiting", "succeeded"]

@@ -17,7 +17,7 @@ OUTBOX_AGE = Gauge("stratum_outbox_oldest_seconds", "Age of the oldest of them."
 RELEASED = Counter("stratum_released_total", "Processes released by admission.")
 PUBLISHED = Counter("stratum_published_total", "Messages delivered to Kafka.", ["kind"])
 PUBLISH_ERRORS = Counter("stratum_publish_errors_total", "Messages that Kafka did not take in time.")
-EVENTS = Counter("stratum_launcher_events_total", "Events read from the launcher.", ["type"])
+EVENTS = Counter("stratum_events_read_total", "Events read from the launcher.", ["type"])
 SEALS = Counter("stratum_seals_total", "Seals by outcome.", ["outcome"])
 SWEPT = Counter("stratum_swept_objects_total", "Objects of unsealed runs and uploads that were removed.")
 

@@ -101,6 +101,7 @@ class Attempt(Tolerant):
     state: AttemptState
     reason: str
     run_id: str | None
+    error_class: str | None = None
     started_at: datetime | None
     ended_at: datetime | None
     progress: dict[str, Any] | None = None

@@ -71,10 +71,21 @@ class PublicKeys:
             )
             claims = Claims.model_validate({**payload, "process_id": payload["sub"]})
         except (jwt.InvalidTokenError, ValidationError) as error:
-            raise TokenError(f"the token is not valid: {type(error).__name__}") from error
+            raise TokenError(f"the token is not valid: {_reason(error)}") from error
         if now is not None and claims.exp <= now:
             raise TokenError(f"the token expired at {claims.exp.isoformat()}")
         return claims
+
+
+def _reason(error: Exception) -> str:
+    """In words that help whoever holds the token, and nobody else."""
+    if isinstance(error, jwt.InvalidAudienceError):
+        return "it was made for another purpose"
+    if isinstance(error, jwt.InvalidSignatureError):
+        return "its signature does not fit"
+    if isinstance(error, jwt.InvalidAlgorithmError):
+        return "it is not signed with EdDSA"
+    return "it cannot be read"
 
 
 class KeyRing(PublicKeys):

@@ -84,7 +84,7 @@ async def accept(
                 return same, False
             owner = await queries.owner_of(connection, **_names(tenant, work))
         if owner is not None:
-            raise _taken(work, owner)
+            raise taken(request.entity_id, work.output_data_version, owner)
     raise Conflict("The dataset name changes hands right now; send the request again.")
 
 
@@ -211,12 +211,20 @@ def _names(tenant: str, work: Work) -> dict[str, Any]:
     }
 
 
-def _taken(work: Work, owner: asyncpg.Record) -> NameTaken:
-    name = f"{work.request.entity_id}/{work.output_data_version}/{owner['dataset']}"
+def taken(entity_id: str, data_version: str, owner: asyncpg.Record) -> NameTaken:
+    """The refusal of a dataset name that belongs to `owner`, a row of `owner_of`."""
+    name = f"{entity_id}/{data_version}/{owner['dataset']}"
     maker = f"process {owner['process_id']}" if owner["process_id"] else f"upload {owner['upload_id']}"
-    what = f"is sealed already, made by {maker} from other work" if owner["sealed"] else f"is being made by {maker}"
+    if owner["sealed"]:
+        what = f"is sealed already, made by {maker} from other work or files"
+    elif owner["expires_at"] is None:
+        what = f"is being made by {maker}"
+    else:
+        place = f"/v1/entities/{entity_id}/versions/{data_version}/datasets/{owner['dataset']}/uploads/{owner['upload_id']}"
+        until = owner["expires_at"].isoformat(timespec="seconds")
+        what = f"is held until {until} by an upload of other files: seal it (POST {place}/seal) or give it up (DELETE {place})"
     return NameTaken(
-        f"The dataset {name} {what}. Datasets never change: choose another `output_dataset` or `output_data_version`.",
+        f"The dataset {name} {what}. Datasets never change: choose another dataset name or data version.",
         owner_process_id=owner["process_id"],
     )
 

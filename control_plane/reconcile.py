@@ -23,7 +23,7 @@ from control_plane.settings import ReconcileSettings
 from control_plane.storage import Storage
 
 log = structlog.get_logger()
-_SEAL_LEASE_SECONDS = 30
+_SEAL_LEASE_SECONDS = 10
 _DEADLINE_GRACE_SECONDS = 60
 
 

@@ -1,10 +1,10 @@
 """`/v1/processes/callback`: what runs report. The token says which attempt; only the granted run is heard."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from contracts.callback import Callback, Grant
 from contracts.errors import TokenError
@@ -22,18 +22,35 @@ router = APIRouter(prefix="/v1/processes", tags=["runs"])
 log = structlog.get_logger()
 
 
+async def _token(services: Injected, credentials: BearerToken) -> str:
+    """A token that we signed, for whatever it is good; judged before the body is looked at."""
+    token = bearer(credentials)
+    for audience in ("stratum:start", "stratum:run"):
+        try:
+            services.keys.verify(token, audience, now=None)
+        except TokenError as error:
+            reason = str(error)
+        else:
+            return token
+    raise Unauthenticated(f"{reason.capitalize()}.")
+
+
+RunToken = Annotated[str, Depends(_token)]
+
+
 @router.post(
     "/callback",
     operation_id="callback",
     responses=documented(Unauthenticated, Invalid, RunSuperseded, AttemptEnded, Unavailable, Malformed, TooLarge),
 )
-async def callback(body: Callback, services: Injected, credentials: BearerToken) -> Grant:
+async def callback(body: Callback, services: Injected, token: RunToken) -> Grant:
     """A run reports. 409: another run has the attempt; 410: the attempt is over. Either way the run must stop without writing."""
     audience: Any = "stratum:start" if body.type == "started" else "stratum:run"
     try:
-        claims = services.keys.verify(bearer(credentials), audience, now=None)
+        claims = services.keys.verify(token, audience, now=None)
     except TokenError as error:
-        raise Unauthenticated(f"{str(error).capitalize()}.") from error
+        needed = "flow token of the command" if body.type == "started" else "run token that `started` was answered with"
+        raise Unauthenticated(f"{str(error).capitalize()}; `{body.type}` needs the {needed}.") from error
     structlog.contextvars.bind_contextvars(process_id=str(claims.process_id), step=claims.step, attempt=claims.attempt)
     try:
         async with services.database.transaction() as connection:
@@ -84,6 +101,10 @@ async def _apply(connection: Connection, services: Services, current: Current, b
             progress = body.progress.model_dump(mode="json", exclude_none=True) if body.progress else None
             await lifecycle.heard(connection, current, body.run_id, body.sequence, progress, timing.lease_seconds)
         elif body.type == "finished" and body.proposal is not None:
+            expected = current.outputs[0].proposal_key(body.run_id)
+            if body.proposal.key != expected:
+                wrong = {"pointer": "/proposal/key", "detail": f"must be {expected}"}
+                raise Invalid("The proposal lies outside of the run's own folder.", errors=[wrong])
             await lifecycle.sealing(connection, current, body.proposal.sha256, body.sequence, witness="callback")
         elif body.type == "failed" and body.error is not None:
             error = body.error

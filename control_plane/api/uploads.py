@@ -14,7 +14,7 @@ from contracts.identifiers import Identifier, new_id
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.manifest import Manifest
 from contracts.proposal import DatasetContent
-from control_plane import footers, seal
+from control_plane import acceptance, footers, seal
 from control_plane.api.auth import Writer
 from control_plane.api.datasets import read_dataset
 from control_plane.api.problems import documented
@@ -82,7 +82,9 @@ async def create(
             resumed = await queries.resume_upload(connection, **where, dataset=dataset, files=files, expires_at=expires_at)
             if resumed is None:
                 owner = await queries.owner_of(connection, **where, datasets=[dataset])
-                raise _taken(entity_id, data_version, dataset, owner) from error
+                if owner is None:
+                    raise Conflict("The dataset name changes hands right now; send the request again.") from error
+                raise acceptance.taken(entity_id, data_version, owner) from error
             upload_id = resumed
     path = StorageRoot(tenant["bucket"], tenant["prefix"]).dataset(entity_id, data_version, dataset)
     return Upload(upload_id=upload_id, expires_at=expires_at, files=_targets(services.storage, path, upload_id, names, seconds))
@@ -198,12 +200,4 @@ def _manifest(tenant: str, path: DatasetPath, upload_id: UUID, content: DatasetC
         parameters={},
         inputs=(),
         created_at=now,
-    )
-
-
-def _taken(entity_id: str, data_version: str, dataset: str, owner: Any) -> NameTaken:
-    state = "is sealed" if owner is not None and owner["sealed"] else "is being made"
-    return NameTaken(
-        f"The dataset {entity_id}/{data_version}/{dataset} {state} already. Datasets never change: choose another dataset or data version.",
-        owner_process_id=owner["process_id"] if owner is not None else None,
     )

@@ -4,11 +4,11 @@ WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_versi
 
 -- name: owner_of^
 -- Who has a dataset name: the sealed dataset's maker, or the holder of the claim.
-SELECT dataset, process_id, upload_id, true AS sealed FROM datasets
+SELECT dataset, process_id, upload_id, true AS sealed, NULL::timestamptz AS expires_at FROM datasets
 WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[])
 UNION ALL
-SELECT dataset, process_id, upload_id, false FROM claims
-WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[])
+SELECT c.dataset, c.process_id, c.upload_id, false, u.expires_at FROM claims c LEFT JOIN uploads u ON u.id = c.upload_id
+WHERE c.tenant = :tenant AND c.entity_id = :entity_id AND c.data_version = :data_version AND c.dataset = ANY(:datasets::text[])
 LIMIT 1;
 
 -- name: is_sealed$

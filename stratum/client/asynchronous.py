@@ -321,6 +321,9 @@ class AsyncClient:
 
 
 def _path(*segments: object) -> str:
+    for segment in segments:
+        if "/" in str(segment):
+            raise Invalid(f"{segment!r} is not a name or an id: it holds a '/'.", "Give one name at a time.")
     return "/v1/" + "/".join(quote(str(segment), safe="") for segment in segments)
 
 

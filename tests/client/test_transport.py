@@ -78,8 +78,14 @@ def test_the_token_is_sent_and_newer_fields_are_ignored(server: ScriptedServer, 
 def test_names_are_escaped_in_paths(server: ScriptedServer) -> None:
     server.answers(problem(404))
     with client_of(server) as client, pytest.raises(NotFound):
-        client.dataset("../x", "a/b", "c?d")
-    assert server.requests[0].path == "/v1/entities/..%2Fx/versions/a%2Fb/datasets/c%3Fd"
+        client.dataset("x y", "ä", "c?d")
+    assert server.requests[0].path == "/v1/entities/x%20y/versions/%C3%A4/datasets/c%3Fd"
+
+
+def test_a_path_is_no_name(server: ScriptedServer) -> None:
+    with client_of(server) as client, pytest.raises(Invalid, match="is not a name"):
+        client.get("../actions")
+    assert not server.requests
 
 
 def test_a_post_is_sent_again_with_the_same_key(server: ScriptedServer, process: dict[str, Any]) -> None:

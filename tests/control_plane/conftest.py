@@ -3,20 +3,27 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 import structlog
+from pytest_asyncio import is_async_test
 
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation, Role, create_database, prepare_topics, write_signing_key
 from tests.control_plane.launcher import Launcher
 from tests.control_plane.steps import Steps
-from tests.services import Services, services
+from tests.services import Services
 
-__all__ = ["services"]
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for all tests here, so that they share one API with its connections."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -89,14 +96,14 @@ def launcher(live: Live) -> Launcher:
     return live.launcher
 
 
-@pytest_asyncio.fixture
-async def client(platform: Installation) -> AsyncIterator[httpx.AsyncClient]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def client(live: Live) -> AsyncIterator[httpx.AsyncClient]:
     """The API of `platform`."""
-    async with platform.api() as client:
+    async with live.installation.api() as client:
         yield client
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def acme(platform: Installation, client: httpx.AsyncClient) -> Caller:
     """The admin of a new tenant of `platform`, with a sealed `source`."""
     caller = await platform.tenant(client)
@@ -104,19 +111,19 @@ async def acme(platform: Installation, client: httpx.AsyncClient) -> Caller:
     return caller
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def bare(platform: Installation, client: httpx.AsyncClient) -> Caller:
     """The admin of a new tenant of `platform` that has no data."""
     return await platform.tenant(client)
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def still(services: Services, template: str, signing_key_file: str) -> Installation:
     """A new installation in which nothing runs but what the test starts; no topics yet."""
     return await new_installation(services, template, signing_key_file)
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def sql(platform: Installation) -> AsyncIterator[asyncpg.Connection]:
     """A connection to the database of `platform`."""
     async with platform.sql() as connection:

@@ -13,15 +13,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from stratum.local import jars, kafka, postgres, seaweed
+from stratum.local import jars, kafka, postgres
 from stratum.local.java import ensure_java
 from stratum.local.ports import choose_port
 from stratum.local.program import base_environment
 from stratum.local.services import Service
 from stratum.local.supervisor import NotReady
-
-ACCESS_KEY = "stratum"
-SECRET_KEY = "stratum-secret"
 
 
 class Server:
@@ -100,28 +97,7 @@ class Kafka(Server):
         return self.service.bootstrap
 
 
-class SeaweedFs(Server):
-    """An S3 server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.service: seaweed.Seaweed
-        ports: dict[str, int] = {}
-        for name in seaweed.PORT_FLAGS:
-            ports[name] = choose_port(set(ports.values()))
-        super().__init__(seaweed.Seaweed(folder, ports, ACCESS_KEY, SECRET_KEY, "internal"), folder)
-
-    @property
-    def endpoint(self) -> str:
-        return self.service.endpoint
-
-
-def started(server: Server) -> Iterator[Server]:
-    """For fixtures: start, hand out, kill."""
-    with server.running():
-        yield server
-
-
-def s3_client(endpoint: str, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> Any:
+def s3_client(endpoint: str, access_key: str, secret_key: str) -> Any:
     """A client as the tests use it to look at the store, and to play the run."""
     return boto3.client(
         "s3",

@@ -22,7 +22,7 @@ def settings(still: Installation) -> KafkaSettings:
     return settings
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def subscribe(settings: KafkaSettings) -> AsyncIterator[Callable[[], Subscriber]]:
     made: list[Subscriber] = []
 

@@ -32,7 +32,7 @@ def kafka(tmp_path: Path) -> Iterator[Kafka]:
         yield server
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def own_database(postgres: Postgres, services: Services, signing_key_file: str) -> Installation:
     await schema.migrate(postgres.url)
     return Installation(
@@ -41,7 +41,7 @@ async def own_database(postgres: Postgres, services: Services, signing_key_file:
     )  # fmt: skip
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def own_broker(kafka: Kafka, still: Installation) -> AsyncIterator[Installation]:
     installation = Installation(**{**still.__dict__, "kafka_bootstrap": kafka.bootstrap})
     prepare_topics(installation)

@@ -122,6 +122,7 @@ async def test_how_a_job_ended_decides(
     await acme.until_event(process_id, "retrying" if again else "failed")
     process = await acme.process(process_id)
     assert (process["attempts"][0]["state"], process["attempts"][0]["reason"]) == (attempt_state, "as the cluster says")
+    assert process["attempts"][0]["error_class"] == error_class
     assert len(process["attempts"]) == (2 if again else 1)
     event = next(event for event in await acme.events(process_id) if event["type"] in ("retrying", "failed"))
     assert (event["data"]["outcome"], event["data"]["error_class"]) == (attempt_state, error_class)

@@ -170,6 +170,15 @@ async def test_a_proposal_that_is_not_there(steps: Steps, acme: Caller) -> None:
     assert "there is no proposal at" in failed["reason"]
 
 
+async def test_a_proposal_outside_of_the_runs_folder_is_refused_at_once(steps: Steps, acme: Caller) -> None:
+    driver = await steps.driver(await steps.queued()).started()
+    reference = await driver.make()
+    refused = await driver.finished({**reference, "key": driver.path.proposal_key("another-run")})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/proposal/key")
+    assert (await driver.finished(reference)).status_code == 200
+    await acme.until(str(driver.command.process_id), "succeeded")
+
+
 async def test_markers_are_no_files(steps: Steps, acme: Caller) -> None:
     driver = await steps.driver(await steps.queued()).started()
     await driver.put(driver.path.run_prefix(driver.run_id) + "_SUCCESS", b"{}")
@@ -216,7 +225,7 @@ class Complete:
         return seal.put_manifest(reconciler.storage, path, manifest)[0]
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def complete(still: Installation) -> AsyncIterator[Complete]:
     prepare_topics(still)
     with following(still) as launcher:

@@ -19,14 +19,14 @@ from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def database(still: Installation) -> AsyncIterator[Database]:
     database = Database(still.api_settings)
     yield database
     await database.close()
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def accepted(still: Installation) -> AsyncIterator[tuple[Caller, UUID]]:
     """A process that waits: nothing runs that would release it."""
     async with still.api() as client:
@@ -35,16 +35,25 @@ async def accepted(still: Installation) -> AsyncIterator[tuple[Caller, UUID]]:
         yield caller, UUID((await caller.accepted(1))["id"])
 
 
+UNGUARDED = "ALTER TABLE processes DISABLE TRIGGER final_is_final; ALTER TABLE attempts DISABLE TRIGGER final_is_final"
+"""So that a test can put a row into any state; what is tested are the statements' own guards."""
+
+
 async def test_a_process_moves_along_the_arrows_alone(database: Database, accepted: tuple[Caller, UUID]) -> None:
     _, process_id = accepted
+    async with database.connection() as connection:
+        await connection.execute(UNGUARDED)
     for state, following in product(ProcessState, ProcessState):
         async with database.transaction() as connection:
+            # a process is put where the row begins, against the database's own will
+            await connection.execute("ALTER TABLE processes DISABLE TRIGGER final_is_final")
             await connection.execute(
                 "UPDATE processes SET state = $2, ended_at = CASE WHEN $3 THEN now() END WHERE id = $1",
                 process_id,
                 state.value,
                 state.is_final,
             )
+            await connection.execute("ALTER TABLE processes ENABLE TRIGGER final_is_final")
             current = await lifecycle.lock(connection, process_id)
             assert current is not None
             assert await lifecycle.move(connection, current, following, "test") is (following in PROCESS_TRANSITIONS[state]), (
@@ -81,9 +90,12 @@ WAYS = {
 
 async def test_an_attempt_only_moves_forward(database: Database, accepted: tuple[Caller, UUID]) -> None:
     _, process_id = accepted
+    async with database.connection() as connection:
+        await connection.execute(UNGUARDED)
     seen = set()
     for state, (following, way) in product(AttemptState, WAYS.items()):
         async with database.transaction() as connection:
+            await connection.execute("ALTER TABLE attempts DISABLE TRIGGER final_is_final")
             await connection.execute(
                 "UPDATE attempts SET state = $2, rank = $3::smallint, ended_at = CASE WHEN $3::smallint = 60 THEN now() END, run_id = 'r', "
                 "lease_until = now(), deadline = now(), start_before = now() WHERE process_id = $1",
@@ -91,6 +103,7 @@ async def test_an_attempt_only_moves_forward(database: Database, accepted: tuple
                 state.value,
                 ATTEMPT_RANK[state],
             )
+            await connection.execute("ALTER TABLE attempts ENABLE TRIGGER final_is_final")
             current = await lifecycle.read(connection, process_id)
             if await way(connection, current) is not None:
                 assert attempt_may_become(state, following), f"{state} -> {following}"
@@ -139,11 +152,22 @@ async def test_illegal_rows_are_impossible(still: Installation, accepted: tuple[
             assert refused.value.constraint_name == constraint, statement
 
 
-async def test_events_are_append_only(still: Installation, accepted: tuple[Caller, UUID]) -> None:
-    async with still.sql() as connection:
-        with pytest.raises(asyncpg.RaiseError, match="append-only"):
-            await connection.execute("UPDATE events SET type = 'succeeded'")
+async def test_history_and_results_never_change(still: Installation, accepted: tuple[Caller, UUID]) -> None:
     caller, process_id = accepted
+    ended = "state = 'cancelled', rank = 60, ended_at = now()"
+    async with still.sql() as connection:
+        await connection.execute(f"UPDATE attempts SET {ended}; UPDATE processes SET state = 'cancelled', ended_at = now()")
+        for statement in (
+            "UPDATE events SET type = 'succeeded'",
+            "DELETE FROM events",
+            "UPDATE datasets SET rows = 5",
+            "UPDATE processes SET state = 'accepted', ended_at = NULL",
+            "UPDATE processes SET state = 'failed'",
+            "UPDATE attempts SET state = 'created', rank = 0, ended_at = NULL",
+            "UPDATE attempts SET state = 'lost'",
+        ):
+            with pytest.raises(asyncpg.RaiseError, match="never changes"):
+                await connection.execute(statement)
     assert await caller.history(str(process_id)) == ["accepted"]
 
 

@@ -3,8 +3,9 @@
 import asyncpg
 import pytest
 
+from contracts.manifest import Manifest
 from control_plane.reconcile import sweep
-from tests.control_plane.caller import Caller
+from tests.control_plane.caller import ENTITY, VERSION, Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation
 from tests.control_plane.launcher import Launcher
@@ -53,10 +54,14 @@ async def test_the_folder_of_a_run_without_a_dataset_goes(
 
 
 async def test_what_a_manifest_names_stays(steps: Steps, acme: Caller, sql: asyncpg.Connection) -> None:
-    driver = await steps.succeeded()
+    """Whatever the database says of the run: the manifest decides."""
+    driver = await steps.running()
+    await driver.make()
+    await driver.failed(retryable=False)
+    source = await acme.ok("GET", f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/source")
+    manifest = Manifest.model_validate({name: source[name] for name in Manifest.model_fields})
+    await driver.put(driver.path.manifest_key, manifest.model_copy(update={"run_id": driver.run_id}).to_bytes())
     before = driver.listing()
-    # a row that a defect elsewhere made wrong must not cost a sealed dataset
-    await sql.execute("UPDATE attempts SET state = 'failed' WHERE process_id = $1", driver.command.process_id)
     await _age(sql, driver, "interval '30 days'")
     await _swept(sql, driver)
     assert driver.listing() == before
@@ -75,10 +80,12 @@ async def test_an_unreadable_manifest_stops_nobody_and_costs_nothing(steps: Step
 
 async def test_a_tenant_without_its_bucket_stops_nobody(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:
     driver, other = await steps.running(1), await steps.running(2)
+    proposed = await other.make()
     await sql.execute("UPDATE tenants SET bucket = 'there-is-no-such-bucket' WHERE id = $1", acme.tenant)
     await launcher.say("ended", driver.command, outcome="vanished")
     await acme.until_event(str(driver.command.process_id), "retrying")
-    await other.finished({"key": "k", "sha256": f"sha256:{'0' * 64}"})
+    finished = await other.finished(proposed)
+    assert finished.status_code == 200
     await acme.until(str(other.command.process_id), "failed")
     for one in (driver, other):
         await _age(sql, one, "interval '30 days'")

@@ -168,6 +168,7 @@ async def test_an_open_upload_holds_its_name(bare: Caller) -> None:
     upload = await bare.begin_upload()
     other = await bare.post(f"{PATH}/uploads", {"files": [announced("a.parquet", parquet())]})
     assert (other.status_code, other.json()["type"]) == (409, "urn:stratum:problem:name-taken")
+    assert f"DELETE {upload['path']}" in other.json()["detail"], "what to do about it"
     assert (await _seal(bare, upload)).status_code == 200
     after = await bare.post(f"{PATH}/uploads", {"files": [announced("a.parquet", parquet())]})
     assert (after.status_code, "is sealed already" in after.json()["detail"]) == (409, True)
@@ -253,3 +254,13 @@ async def test_a_footer_longer_than_the_first_read(bare: Caller) -> None:
     data = parquet(table)
     assert int.from_bytes(data[-8:-4], "little") > 64 * 1024
     assert len((await bare.ingest("source", data))["columns"]) == 1500
+
+
+async def test_other_files_are_told_which_upload_has_the_name_and_how_it_is_given_up(bare: Caller) -> None:
+    data = parquet()
+    upload = await bare.ok("POST", f"{PATH}/uploads", {"files": [announced("a.parquet", data)]})
+    other = await bare.post(f"{PATH}/uploads", {"files": [announced("b.parquet", data)]})
+    assert other.status_code == 409
+    assert f"DELETE {PATH}/uploads/{upload['upload_id']}" in other.json()["detail"]
+    assert (await bare.request("DELETE", f"{PATH}/uploads/{upload['upload_id']}")).status_code == 204
+    assert (await bare.ingest())["rows"] == 4

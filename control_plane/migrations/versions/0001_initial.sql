@@ -173,9 +173,14 @@ CREATE TABLE events (
 );
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;
+    RAISE EXCEPTION '%: this never changes', TG_TABLE_NAME;
 END $$;
-CREATE TRIGGER events_are_append_only BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER events_are_append_only BEFORE UPDATE OR DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER datasets_never_change BEFORE UPDATE ON datasets FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER final_is_final BEFORE UPDATE ON processes FOR EACH ROW
+    WHEN (OLD.ended_at IS NOT NULL AND NEW.state <> OLD.state) EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER final_is_final BEFORE UPDATE ON attempts FOR EACH ROW
+    WHEN (OLD.ended_at IS NOT NULL AND NEW.state <> OLD.state) EXECUTE FUNCTION refuse_change();
 
 -- Messages to be published. A run command waits here, unreleased, until admission has room for it.
 CREATE TABLE outbox (
@@ -244,7 +249,7 @@ FROM waiting;
 CREATE VIEW process_view AS
 SELECT p.*, q.place, q.due, q.not_before, q.within_tenant_cap, q.running AS tenant_in_flight, q.max_in_flight,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('number', a.number, 'state', a.state, 'reason', a.reason, 'run_id', a.run_id,
-         'started_at', a.started_at, 'ended_at', a.ended_at, 'progress', a.progress, 'resource_profile', a.resource_profile)
+         'error_class', a.error_class, 'started_at', a.started_at, 'ended_at', a.ended_at, 'progress', a.progress, 'resource_profile', a.resource_profile)
          ORDER BY a.step, a.number), '[]') FROM attempts a WHERE a.process_id = p.id) AS attempts,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('dataset', d.dataset, 'data_version', d.data_version, 'location', d.location,
          'manifest', 's3://' || t.bucket || '/' || d.manifest_key, 'rows', d.rows, 'bytes', d.bytes,

@@ -184,7 +184,9 @@ async def seal_next(reconciler: Reconciler) -> bool:
         measured, datasets = await asyncio.to_thread(_seal, reconciler.storage, current)
     except StorageUnavailable:
         async with reconciler.database.transaction() as connection:
-            await lifecycle.note(connection, current, "waiting", "the files are complete; their seal waits for the object store")
+            still = await lifecycle.lock(connection, current.id)
+            if still is not None and still.attempt_state is AttemptState.SEALING:  # another sealer may have had more luck
+                await lifecycle.note(connection, still, "waiting", "the files are complete; their seal waits for the object store")
         raise
     except ProposalRejected as error:
         metrics.SEALS.labels("rejected").inc()

@@ -121,8 +121,9 @@ class Platform:
         return items
 
     def history(self, process_id: str) -> list[str]:
-        """The types of all events, but for those that depend on who is faster: the job's own news."""
-        return [event["type"] for event in self.events(process_id) if event["type"] not in ("submitted", "pending")]
+        """The types of all events, but for those that depend on who is faster: the job's own news, and remarks about a wait."""
+        passing = ("submitted", "pending", "silent", "unwatched", "waiting")
+        return [event["type"] for event in self.events(process_id) if event["type"] not in passing]
 
     def manifest(self, artifact: dict[str, Any]) -> dict[str, Any]:
         """The manifest as it lies in the store."""

@@ -1,5 +1,8 @@
 """`stratum demo`: real flights, ingested, filtered, aggregated and checked against the CSV they came from."""
 
+import os
+import shutil
+import sys
 import tempfile
 import time
 import zipfile
@@ -180,14 +183,16 @@ def _print_timings(timings: Timings) -> None:
 
 def _print_next() -> None:
     say("Try next", "bold")
+    # as it can be typed here: `make demo` runs a program that is not on the PATH
+    program = "stratum" if shutil.which("stratum") else os.path.relpath(sys.argv[0])
     query = "SELECT origin, dest, count(*) AS flights FROM source GROUP BY origin, dest"
     for command, meaning in (
-        (f"stratum head {ENTITY} {VERSION} {RESULT}", "the result as rows"),
-        (f"stratum reproduce {ENTITY} {VERSION} {RESULT}", "make it again, and compare"),
-        (f"stratum run {ENTITY} {VERSION} sql -p query='{query}' --output-dataset routes --wait", "ask something else"),
-        (f"stratum datasets {ENTITY}", "all that is sealed"),
-        ("stratum list", "all that was run"),
-        ("stratum down", "stop the platform; its data stays"),
+        (f"{program} head {ENTITY} {VERSION} {RESULT}", "the result as rows"),
+        (f"{program} reproduce {ENTITY} {VERSION} {RESULT}", "make it again, and compare"),
+        (f"{program} run {ENTITY} {VERSION} sql -p query='{query}' --output-dataset routes --wait", "ask something else"),
+        (f"{program} datasets {ENTITY}", "all that is sealed"),
+        (f"{program} list", "all that was run"),
+        (f"{program} down", "stop the platform; its data stays"),
     ):
         say(f"  {command}")
         say(f"      {meaning}", "dim")

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from pathlib import Path
 
 from tests.e2e.platform import Platform
 
@@ -15,7 +16,8 @@ def test_the_demo_and_the_demo_again(platform: Platform) -> None:
     assert time.monotonic() - began < 60
     for line in ("source exists already", "long_flights exists already", "delays_by_carrier_and_month exists already"):
         assert line in second
-    named = [shlex.split(line.strip())[1:] for line in second.splitlines() if line.startswith("  stratum ")]
+    suggestions = [shlex.split(line) for line in second.partition("Try next")[2].splitlines() if "stratum " in line]
+    named = [arguments for program, *arguments in suggestions if Path(program).name == "stratum"]
     assert {command[0] for command in named} == {"head", "reproduce", "run", "datasets", "list", "down"}
     for command in named:
         if command[0] in ("head", "datasets", "list", "run"):

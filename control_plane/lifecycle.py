@@ -40,6 +40,8 @@ class Current:
     proposal_sha256: str | None
     lease_until: datetime | None
     silent_since: datetime | None
+    sealing_at: datetime | None
+    manifest_put_at: datetime | None
     bucket: str
     prefix: str
     now: datetime

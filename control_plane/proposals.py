@@ -1,6 +1,7 @@
 """A run's proposal against what was granted and what lies there; from it, the manifests."""
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -16,6 +17,15 @@ from control_plane.storage import ObjectInfo, Storage
 _MARKERS = ("_SUCCESS", PROPOSAL_NAME)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A proposed dataset that lies at `path` just as `proposal` says."""
+
+    path: DatasetPath
+    dataset: ProposedDataset
+    proposal: Proposal
+
+
 def exists(storage: Storage, current: Current) -> bool:
     """Whether the granted run left a proposal."""
     if current.run_id is None:
@@ -25,7 +35,7 @@ def exists(storage: Storage, current: Current) -> bool:
     return any(item.key == key for item in storage.list(path.root.bucket, key))
 
 
-def checked(storage: Storage, current: Current) -> list[tuple[DatasetPath, ProposedDataset, Proposal]]:
+def checked(storage: Storage, current: Current) -> list[Checked]:
     """The proposed datasets of the granted run, the result first, each compared with the listing of its folder.
 
     Raises:
@@ -47,7 +57,7 @@ def checked(storage: Storage, current: Current) -> list[tuple[DatasetPath, Propo
     for path, name in zip(current.outputs, granted, strict=True):
         if name in by_name:
             compare(by_name[name], storage.list(path.root.bucket, path.run_prefix(run_id)), path.run_prefix(run_id))
-            result.append((path, by_name[name], proposal))
+            result.append(Checked(path, by_name[name], proposal))
     return result
 
 
@@ -69,11 +79,11 @@ def compare(dataset: ProposedDataset, listing: list[ObjectInfo], prefix: str) ->
         raise ProposalRejected("the schema fingerprint is not that of the columns")
 
 
-def manifest(current: Current, path: DatasetPath, dataset: ProposedDataset, proposal: Proposal, now: datetime) -> Manifest:
+def manifest(current: Current, checked: Checked, now: datetime) -> Manifest:
     """The manifest of a checked dataset."""
-    run_id = proposal.run_id
+    path, run_id = checked.path, checked.proposal.run_id
     return Manifest(
-        **{name: getattr(dataset, name) for name in DatasetContent.model_fields},
+        **{name: getattr(checked.dataset, name) for name in DatasetContent.model_fields},
         tenant=current.tenant,
         entity_id=current.entity_id,
         data_version=path.data_version,
@@ -88,8 +98,8 @@ def manifest(current: Current, path: DatasetPath, dataset: ProposedDataset, prop
         parameters=current.parameters,
         inputs=tuple(InputDataset.model_validate(item) for item in current.inputs),
         image=current.image,
-        code_version=proposal.code_version,
-        spark_version=proposal.spark_version,
+        code_version=checked.proposal.code_version,
+        spark_version=checked.proposal.spark_version,
         created_at=now,
     )
 

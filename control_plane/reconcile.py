@@ -1,8 +1,9 @@
 """The `reconcile` role: events -> state, deadlines, sealing, sweeping. Any number may run; none needs another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -19,6 +20,7 @@ from control_plane.broker import Outgoing, Publisher, Subscriber
 from control_plane.database import Database, queries
 from control_plane.errors import ObjectMissing, ProposalRejected, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
+from control_plane.proposals import Checked
 from control_plane.settings import ReconcileSettings
 from control_plane.storage import Storage
 
@@ -181,12 +183,12 @@ async def seal_next(reconciler: Reconciler) -> bool:
         return True
     structlog.contextvars.bind_contextvars(process_id=str(current.id), attempt=current.attempt)
     try:
-        measured, datasets = await asyncio.to_thread(_seal, reconciler.storage, current)
-    except StorageUnavailable:
-        async with reconciler.database.transaction() as connection:
-            still = await lifecycle.lock(connection, current.id)
-            if still is not None and still.attempt_state is AttemptState.SEALING:  # another sealer may have had more luck
-                await lifecycle.note(connection, still, "waiting", "the files are complete; their seal waits for the object store")
+        checked = await asyncio.to_thread(proposals.checked, reconciler.storage, current)
+        if not await _begin_manifest(reconciler, current):
+            return True
+        datasets = await asyncio.to_thread(_put_manifests, reconciler.storage, current, checked)
+    except StorageUnavailable as error:
+        await _seal_waits(reconciler, current, error)
         raise
     except ProposalRejected as error:
         metrics.SEALS.labels("rejected").inc()
@@ -197,7 +199,7 @@ async def seal_next(reconciler: Reconciler) -> bool:
         return True
     async with reconciler.database.transaction() as connection:
         await lifecycle.lock(connection, current.id)
-        await lifecycle.succeeded(connection, current, measured, datasets)
+        await lifecycle.succeeded(connection, current, checked[0].proposal.metrics.model_dump(mode="json"), datasets)
     metrics.SEALS.labels("sealed").inc()
     log.info("sealed", location=datasets[0]["location"])
     return True
@@ -208,15 +210,36 @@ async def _read(reconciler: Reconciler, process_id: UUID) -> Current | None:
         return await lifecycle.lock(connection, process_id)
 
 
-def _seal(storage: Storage, current: Current) -> tuple[dict[str, object], list[dict[str, object]]]:
-    """Check the proposal and put the manifests, the main dataset's last: it is what callers wait for."""
-    checked = proposals.checked(storage, current)
+async def _begin_manifest(reconciler: Reconciler, current: Current) -> bool:
+    """Write down, before anything is put, that a manifest may be there. False: the attempt has ended meanwhile."""
+    async with reconciler.database.connection() as connection:
+        return await queries.begin_manifest(connection, **current.key) is not None
+
+
+def _put_manifests(storage: Storage, current: Current, checked: Sequence[Checked]) -> list[dict[str, object]]:
+    """Put the manifests, the main dataset's last: it is what callers wait for. The rows to register, the main one first."""
     rows = []
-    for path, dataset, proposal in reversed(checked):
-        manifest = proposals.manifest(current, path, dataset, proposal, current.now)
-        sealed, digest = seal.put_manifest(storage, path, manifest)
-        rows.append(seal.registration(path, sealed, digest))
-    return checked[0][2].metrics.model_dump(mode="json"), rows[::-1]
+    for each in reversed(checked):
+        manifest = proposals.manifest(current, each, current.now)
+        sealed, digest = seal.put_manifest(storage, each.path, manifest)
+        rows.append(seal.registration(each.path, sealed, digest))
+    return rows[::-1]
+
+
+async def _seal_waits(reconciler: Reconciler, current: Current, error: StorageUnavailable) -> None:
+    """Say that the seal waits; after its limit, give it up, unless a manifest may be there already: then only the store can tell."""
+    limit = reconciler.settings.seal_limit_seconds
+    async with reconciler.database.transaction() as connection:
+        still = await lifecycle.lock(connection, current.id)
+        if still is None or still.attempt_state is not AttemptState.SEALING:  # another sealer had more luck
+            return
+        waited = still.sealing_at is not None and still.now - still.sealing_at > timedelta(seconds=limit)
+        if waited and still.manifest_put_at is None:
+            reason = f"the files are complete, and for {limit:g} s the object store did not let them be sealed: {error}"
+            ending = Ending(AttemptState.FAILED, "STORAGE_UNAVAILABLE", reason, retryable=False)
+            await lifecycle.ended(connection, still, ending, reconciler.settings.retry_delay_seconds)
+        else:
+            await lifecycle.note(connection, still, "waiting", "the files are complete; their seal waits for the object store")
 
 
 async def sweep(reconciler: Reconciler) -> bool:

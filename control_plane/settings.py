@@ -77,6 +77,7 @@ class TimingSettings(BaseSettings):
     sweep_seconds: Annotated[float, Field(gt=0)] = 300
     sweep_grace_seconds: Annotated[float, Field(ge=0)] = 86_400
     retry_delay_seconds: Annotated[float, Field(ge=0)] = 2
+    seal_limit_seconds: Annotated[float, Field(gt=0)] = 3600
 
 
 class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings):

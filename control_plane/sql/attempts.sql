@@ -26,7 +26,7 @@ WHERE process_id = :process_id AND step = :step AND number = :attempt AND state 
 
 -- name: start_sealing$
 UPDATE attempts SET state = 'sealing', rank = 50, reason = 'the files are complete', proposal_sha256 = :proposal_sha256,
-    last_sequence = greatest(last_sequence, :sequence)
+    last_sequence = greatest(last_sequence, :sequence), sealing_at = clock_timestamp()
 WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'started' RETURNING number;
 
 -- name: end_attempt$
@@ -57,6 +57,11 @@ WHERE (process_id, step, number) IN (
     WHERE state = 'sealing' AND (seal_lease_until IS NULL OR seal_lease_until < clock_timestamp())
     ORDER BY seal_lease_until NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING process_id;
+
+-- name: begin_manifest$
+-- From here on a manifest may lie in the store, whatever is heard of it. No row: the attempt has ended meanwhile.
+UPDATE attempts SET manifest_put_at = coalesce(manifest_put_at, clock_timestamp())
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'sealing' RETURNING number;
 
 -- name: overdue_attempts
 -- Open attempts that are past a deadline: never started in time, or still running long after their time limit.

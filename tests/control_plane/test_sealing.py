@@ -220,9 +220,9 @@ class Complete:
         async with reconciler.database.transaction() as connection:
             current = await lifecycle.lock(connection, self.driver.command.process_id)
         assert current is not None
-        ((path, dataset, proposal),) = proposals.checked(reconciler.storage, current)
-        manifest = proposals.manifest(current, path, dataset, proposal, current.now).model_copy(update=changes)
-        return seal.put_manifest(reconciler.storage, path, manifest)[0]
+        (checked,) = proposals.checked(reconciler.storage, current)
+        manifest = proposals.manifest(current, checked, current.now).model_copy(update=changes)
+        return seal.put_manifest(reconciler.storage, checked.path, manifest)[0]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -312,3 +312,46 @@ async def test_a_store_that_does_not_answer_is_waited_for(complete: Complete) ->
         await sql.execute("UPDATE attempts SET seal_lease_until = clock_timestamp()")
         assert await seal_next(reconciler)
     assert await complete.acme.history(complete.process_id) == ["accepted", "queued", "running", "sealing", "waiting", "succeeded"]
+
+
+async def test_a_store_that_does_not_answer_for_too_long_fails_the_process(complete: Complete) -> None:
+    nowhere = complete.installation.but(s3_endpoint="http://127.0.0.1:9", seal_limit_seconds=60)
+    async with nowhere.reconciler() as cut_off, complete.installation.sql() as sql:
+        await sql.execute("UPDATE attempts SET sealing_at = sealing_at - interval '61 seconds'")
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            await seal_next(cut_off)
+    failed = await complete.acme.process(complete.process_id)
+    assert failed["state"] == "failed"
+    assert "for 60 s the object store did not let them be sealed" in failed["reason"]
+    assert await complete.acme.history(complete.process_id) == ["accepted", "queued", "running", "sealing", "failed"]
+
+
+async def test_a_seal_whose_manifest_may_be_there_is_never_given_up(complete: Complete) -> None:
+    nowhere = complete.installation.but(s3_endpoint="http://127.0.0.1:9", seal_limit_seconds=60)
+    async with nowhere.reconciler() as cut_off, complete.installation.reconciler() as reconciler, complete.installation.sql() as sql:
+        # a sealer's PUT went through, and its answer was lost
+        await complete.dead_sealers_manifest(reconciler)
+        await sql.execute("UPDATE attempts SET sealing_at = sealing_at - interval '1 day', manifest_put_at = clock_timestamp()")
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            await seal_next(cut_off)
+        assert (await complete.acme.process(complete.process_id))["state"] == "sealing"
+        await sql.execute("UPDATE attempts SET seal_lease_until = clock_timestamp()")
+        assert await seal_next(reconciler)
+    assert (await complete.acme.process(complete.process_id))["state"] == "succeeded"
+
+
+async def test_a_seal_that_was_given_up_puts_nothing(complete: Complete, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with complete.installation.reconciler() as reconciler, complete.installation.sql() as sql:
+        checked = proposals.checked
+
+        def given_up_meanwhile(*arguments: Any) -> list[proposals.Checked]:
+            found = checked(*arguments)
+            asyncio.run_coroutine_threadsafe(
+                sql.execute("UPDATE attempts SET state = 'failed', rank = 60, ended_at = clock_timestamp()"), loop
+            ).result()
+            return found
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(proposals, "checked", given_up_meanwhile)
+        assert await seal_next(reconciler)
+    assert complete.driver.manifest() is None

@@ -1,7 +1,7 @@
 """Puts the parts together: the one place that knows them all."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,19 +75,18 @@ def submit_roles(settings: Settings, backend: Backend, shared: Connections, memb
     return {"submit": loop(topics.commands, "submit", submit), "cancel": loop(topics.cancels, "cancel", cancel)}
 
 
-def observe_roles(settings: Settings, backend: Backend, shared: Connections) -> Mapping[str, Role]:
-    """What runs once: tell what is seen, ship logs, tidy up."""
-    shipper = LogShipper(backend, shared.s3)
+def observe_role(settings: Settings, backend: Backend, shared: Connections, logs_complete: Callable[[str], bool]) -> Role:
+    """What runs once: tell what is seen, tidy up."""
     observer = Observer(
         backend,
         shared.publisher.publish_events,
         DatabaseClock(settings.callback_base_url, shared.http),
-        shipper.is_complete,
+        logs_complete,
         cluster=settings.cluster,
         relist_seconds=settings.relist_seconds,
         retention=timedelta(seconds=settings.retention_seconds),
     )
-    return {"observe": observer.run, "ship-logs": shipper.run}
+    return observer.run
 
 
 @contextmanager
@@ -99,9 +98,11 @@ def local_roles(settings: Settings) -> Iterator[Mapping[str, Role]]:
         connections(settings) as shared,
         ProcessBackend.open(settings.jobs_dir, settings.max_local_jobs, launch, grace_seconds=settings.kill_grace_seconds) as backend,
     ):
+        shipper = LogShipper(backend, shared.s3)
         yield {
             **submit_roles(settings, backend, shared, member=settings.cluster),
-            **observe_roles(settings, backend, shared),
+            "observe": observe_role(settings, backend, shared, shipper.is_complete),
+            "ship-logs": shipper.run,
             "archive-classes": partial(archive.build_when_idle, backend),
         }
 

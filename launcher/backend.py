@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from launcher.job import Job, JobSpec
+from contracts.command import AttemptRef
+from launcher.job import Ended, Job, JobSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +38,27 @@ class Backend(Protocol):
         For one caller: the observer.
         """
 
-    def kill(self, job_name: str, reason: str) -> None:
-        """Ask the job to end, firmly after a grace. Returns once the wish is durable; the job then turns `Ended` with `killed`.
+    def kill(self, attempt: AttemptRef, reason: str) -> Ended | None:
+        """Ask the attempt's job to end, firmly after a grace. Returns once the wish is durable; the job then turns `Ended`, as `killed`.
 
-        An ended job stays as it ended.
+        An ended job stays as it ended, and its end is given back.
 
         Raises:
             JobAbsent: there is no such job.
         """
 
-    def remove(self, job_name: str) -> None:
-        """Forget an ended job and all that it left; one that is gone already is fine."""
+    def remove(self, attempt: AttemptRef) -> None:
+        """Forget the attempt's ended job and all that it left; one that is gone already is fine."""
 
-    def read_log(self, job_name: str, offset: int, size: int) -> bytes:
-        """At most `size` bytes of the driver's output from byte `offset` on; empty at its present end.
+
+class LogSource(Protocol):
+    """Gives the output of its jobs' drivers: what a backend can do whose drivers write to this machine."""
+
+    def jobs(self) -> Sequence[Job]:
+        """See `Backend.jobs`."""
+
+    def read_log(self, attempt: AttemptRef, offset: int, size: int) -> bytes:
+        """At most `size` bytes of the output of the attempt's driver from byte `offset` on; empty at its present end.
 
         Raises:
             JobAbsent: there is no such job.

@@ -37,7 +37,7 @@ class JobSpec:
     @property
     def name(self) -> str:
         """Deterministic: a second submission of the attempt meets the first."""
-        return job_name(self.command.process_id, self.command.step, self.command.attempt)
+        return name_of(self.command)
 
     @property
     def attempt(self) -> AttemptRef:
@@ -52,8 +52,7 @@ class JobSpec:
     @property
     def log_fields(self) -> dict[str, str | int]:
         """What every log line about the job says."""
-        command = self.command
-        return {"job_name": self.name, "process_id": str(command.process_id), "step": command.step, "attempt": command.attempt}
+        return _log_fields(self.command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +82,27 @@ JobState = Pending | Running | Ended
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it was seen."""
+    """A job as it was seen: what can be known of it without reading its command, which holds a token."""
 
-    spec: JobSpec
+    attempt: AttemptRef
+    storage_root: str
     state: JobState
 
     @property
     def name(self) -> str:
-        """The name of its spec."""
-        return self.spec.name
+        """The name that was derived from its attempt."""
+        return name_of(self.attempt)
+
+    @property
+    def log_fields(self) -> dict[str, str | int]:
+        """What every log line about the job says."""
+        return _log_fields(self.attempt)
+
+
+def name_of(ref: AttemptRef) -> str:
+    """The name of an attempt's job."""
+    return job_name(ref.process_id, ref.step, ref.attempt)
+
+
+def _log_fields(ref: AttemptRef) -> dict[str, str | int]:
+    return {"job_name": name_of(ref), "process_id": str(ref.process_id), "step": ref.step, "attempt": ref.attempt}

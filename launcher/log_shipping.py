@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.layout import StorageRoot
 from launcher import metrics
-from launcher.backend import Backend
+from launcher.backend import LogSource
 from launcher.errors import BackendUnavailable, JobAbsent, StorageUnavailable
 from launcher.job import Ended, Job
 
@@ -37,8 +37,8 @@ class Shipped:
 class LogShipper:
     """Ships the output of every job of a backend. What it knows is only a memory of what lies in the store."""
 
-    def __init__(self, backend: Backend, s3: "S3Client") -> None:
-        self._backend = backend
+    def __init__(self, source: LogSource, s3: "S3Client") -> None:
+        self._source = source
         self._s3 = s3
         self._shipped: dict[str, Shipped] = {}
 
@@ -59,7 +59,7 @@ class LogShipper:
         Raises:
             StorageUnavailable: the store does not answer.
         """
-        jobs = self._backend.jobs()
+        jobs = self._source.jobs()
         for gone in self._shipped.keys() - {job.name for job in jobs}:
             del self._shipped[gone]
         for job in jobs:
@@ -72,9 +72,8 @@ class LogShipper:
         return shipped is not None and shipped.complete
 
     def _ship(self, job: Job) -> None:
-        command = job.spec.command
-        root = StorageRoot.parse(command.storage_root)
-        prefix = root.log_prefix(command.process_id, command.step, command.attempt)
+        root = StorageRoot.parse(job.storage_root)
+        prefix = root.log_prefix(job.attempt.process_id, job.attempt.step, job.attempt.attempt)
         try:
             if job.name not in self._shipped:
                 self._shipped[job.name] = self._find(root.bucket, prefix)
@@ -84,7 +83,7 @@ class LogShipper:
         except ClientError as error:
             # one tenant's missing bucket or another shipper must not hold up the others: look anew next time
             self._shipped.pop(job.name, None)
-            log.warning("log was not taken", bucket=root.bucket, error=str(error), **job.spec.log_fields)
+            log.warning("log was not taken", bucket=root.bucket, error=str(error), **job.log_fields)
         except BotoCoreError as error:
             raise StorageUnavailable(f"the object store takes no logs: {error}") from error
 
@@ -100,7 +99,7 @@ class LogShipper:
 
     def _next_chunk(self, job: Job, offset: int) -> bytes:
         """Whole lines, as long as they fit; the rest only when the job was seen ended before it was read."""
-        data = self._backend.read_log(job.name, offset, CHUNK_BYTES)
+        data = self._source.read_log(job.attempt, offset, CHUNK_BYTES)
         whole = data.rfind(b"\n") + 1
         if whole:
             return data[:whole]

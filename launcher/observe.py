@@ -7,13 +7,14 @@ from threading import Event
 import httpx
 import structlog
 
+from contracts.command import AttemptRef
 from contracts.event import JobEnded, JobPending, LauncherEvent, Relist
 from contracts.http import DatabaseTime
 from launcher import metrics
 from launcher.backend import Backend
 from launcher.errors import ClockUnavailable, NotNow
 from launcher.http import reason_of
-from launcher.job import Ended, Job, JobSpec, Pending, Running
+from launcher.job import Ended, Job, Pending, Running, name_of
 from launcher.messages import attempt_stamp, stamp
 from launcher.pacing import Every
 
@@ -97,7 +98,7 @@ class Observer:
         began_at = self._clock.now()
         jobs = self._backend.jobs()
         self._tell([job for job in jobs if isinstance(job.state, Ended) and job.name not in self._ends_told])
-        live = tuple(job.spec.attempt for job in jobs if not isinstance(job.state, Ended))
+        live = tuple(job.attempt for job in jobs if not isinstance(job.state, Ended))
         self._publish([Relist(**stamp(self._cluster), began_at=began_at, live=live)])
         metrics.RELIST_AT.set_to_current_time()
         for state in (Pending, Running, Ended):
@@ -110,9 +111,9 @@ class Observer:
             if not isinstance(job.state, Ended) or job.name not in self._ends_told or now - job.state.at < self._retention:
                 continue
             if self._logs_complete(job.name) or now - job.state.at > LOG_PATIENCE:
-                self._backend.remove(job.name)
+                self._backend.remove(job.attempt)
                 self._ends_told.discard(job.name)
-                log.info("job removed", **job.spec.log_fields)
+                log.info("job removed", **job.log_fields)
 
     def _tell(self, jobs: Sequence[Job]) -> None:
         self._publish([event for job in jobs for event in self._events(job)])
@@ -121,19 +122,19 @@ class Observer:
     def _events(self, job: Job) -> Sequence[LauncherEvent]:
         match job.state:
             case Pending(cause):
-                return [JobPending(**attempt_stamp(self._cluster, job.spec.attempt), job_name=job.name, cause=cause)]
+                return [JobPending(**attempt_stamp(self._cluster, job.attempt), job_name=job.name, cause=cause)]
             case Ended() as ended:
-                log.info("job ended", outcome=ended.outcome, exit_code=ended.exit_code, message=ended.message, **job.spec.log_fields)
-                return [ended_event(self._cluster, job.spec, ended)]
+                log.info("job ended", outcome=ended.outcome, exit_code=ended.exit_code, message=ended.message, **job.log_fields)
+                return [ended_event(self._cluster, job.attempt, ended)]
             case Running():
                 return []  # the driver says so itself, and better, when it asks for its grant
 
 
-def ended_event(cluster: str, spec: JobSpec, ended: Ended) -> JobEnded:
+def ended_event(cluster: str, attempt: AttemptRef, ended: Ended) -> JobEnded:
     """The event of a job's end."""
     return JobEnded(
-        **attempt_stamp(cluster, spec.attempt),
-        job_name=spec.name,
+        **attempt_stamp(cluster, attempt),
+        job_name=name_of(attempt),
         outcome=ended.outcome,
         exit_code=ended.exit_code,
         message=ended.message,

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import structlog
 from pydantic import ValidationError
 
-from contracts.command import Command
+from contracts.command import AttemptRef, Command
 from launcher.backend import Submitted
 from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, JobConflict, LauncherError
-from launcher.job import Ended, Job, JobSpec, JobState, Pending, Running
+from launcher.job import Ended, Job, JobSpec, JobState, Pending, Running, name_of
 from launcher.process.ending import enforce_wish, now, settle
 from launcher.process.exit_meaning import TAIL_BYTES, explain
 from launcher.process.folder import Exit, JobFolder
@@ -115,7 +115,7 @@ class ProcessBackend:
         """See `Backend.jobs`."""
         with _translated():
             waiting = {record.spec.name: place for place, record in enumerate(self._waiting(), start=1)}
-            return [Job(record.spec, self._state(record, waiting.get(record.spec.name))) for record in self._all()]
+            return [self._seen(record, waiting.get(record.spec.name)) for record in self._all()]
 
     def changes(self, timeout_seconds: float) -> Sequence[Job]:
         """See `Backend.changes`. Also starts what has a slot, and settles what lost its wrapper."""
@@ -132,28 +132,31 @@ class ProcessBackend:
                 return changed
             self._wake.wait(min(left, POLL_SECONDS))
 
-    def kill(self, job_name: str, reason: str) -> None:
+    def kill(self, attempt: AttemptRef, reason: str) -> Ended | None:
         """See `Backend.kill`."""
         with _translated():
-            folder = self._existing(job_name).folder
-            if folder.exit() is None:
-                folder.wish_end(reason)
-                enforce_wish(folder, self._grace)
-                self._wake.set()
+            record = self._existing(name_of(attempt))
+            if record.folder.exit() is not None:
+                return self._end(record)
+            record.folder.wish_end(reason)
+            enforce_wish(record.folder, self._grace)
+            self._wake.set()
+            return None
 
-    def remove(self, job_name: str) -> None:
+    def remove(self, attempt: AttemptRef) -> None:
         """See `Backend.remove`."""
+        name = name_of(attempt)
         with _translated():
-            record = self._record(job_name)
+            record = self._record(name)
             if record is not None:
                 record.folder.remove()
-            self._records.pop(job_name, None)
-            self._ended.pop(job_name, None)
+            self._records.pop(name, None)
+            self._ended.pop(name, None)
 
-    def read_log(self, job_name: str, offset: int, size: int) -> bytes:
-        """See `Backend.read_log`."""
+    def read_log(self, attempt: AttemptRef, offset: int, size: int) -> bytes:
+        """See `LogSource.read_log`."""
         with _translated():
-            return _read_part(self._existing(job_name).folder.log_file, offset, size)
+            return _read_part(self._existing(name_of(attempt)).folder.log_file, offset, size)
 
     # -- looking after the children --------------------------------------------------------------------------------------
 
@@ -213,18 +216,22 @@ class ProcessBackend:
 
     # -- what the folders say --------------------------------------------------------------------------------------------
 
-    def _state(self, record: "_Record", place: int | None) -> JobState:
-        ended = self._ended.get(record.spec.name)
+    def _seen(self, record: "_Record", place: int | None) -> Job:
+        state: JobState | None = self._end(record)
+        if state is None:
+            state = Running() if place is None else Pending(f"waiting for one of {self._slots} local slots, place {place}")
+        return Job(record.spec.attempt, record.spec.command.storage_root, state)
+
+    def _end(self, record: "_Record") -> Ended | None:
+        folder, spec = record.folder, record.spec
+        ended = self._ended.get(spec.name)
         if ended is not None:
             return ended
-        folder = record.folder
         end = folder.exit()
         if end is None:
-            return Running() if place is None else Pending(f"waiting for one of {self._slots} local slots, place {place}")
+            return None
         wish = folder.end_wish()
-        tail = _read_tail(folder.log_file)
-        spec = record.spec
-        ended = explain(end, tail, spec.resources, spec.command.time_limit_seconds, wish.reason if wish else None)
+        ended = explain(end, _read_tail(folder.log_file), spec.resources, spec.command.time_limit_seconds, wish.reason if wish else None)
         self._ended[spec.name] = ended
         return ended
 

@@ -30,7 +30,7 @@ def test_first_job_lists_classes_then_an_archive_is_made_and_used(tmp_path: Path
         spec = a_spec()
         backend.submit(spec)
         eventually(lambda: backend.changes(0.1) and isinstance(backend.jobs()[-1].state, Ended), "the end")
-        return backend.read_log(spec.name, 0, 100_000).decode()
+        return backend.read_log(spec.attempt, 0, 100_000).decode()
 
     with ProcessBackend.open(tmp_path / "jobs", 1, launch) as backend:
         without = run(backend)

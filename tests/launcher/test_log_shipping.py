@@ -50,7 +50,7 @@ def ended(backend: ProcessBackend, spec: JobSpec) -> bool:
 
 def printed(backend: ProcessBackend, spec: JobSpec, text: bytes) -> bool:
     backend.changes(0)
-    return text in backend.read_log(spec.name, 0, 1000)
+    return text in backend.read_log(spec.attempt, 0, 1000)
 
 
 def a_growing_job(backend: ProcessBackend, store: Store, tmp_path: Path) -> JobSpec:

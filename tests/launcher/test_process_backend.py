@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from launcher.errors import BackendBusy, BackendUnavailable, LauncherError
+from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, LauncherError
 from launcher.job import Ended, JobSpec, Pending, Running
 from launcher.process.backend import Launch, ProcessBackend
 from launcher.process.ending import stop_jobs
@@ -99,6 +99,25 @@ class TestProcessBackendConforms(BackendConformance):
     pass
 
 
+def test_output_can_be_read_in_parts(world: ProcessWorld) -> None:
+    spec = a_spec()
+    world.backend.submit(spec)
+    until(world, spec, Ended)
+    assert world.backend.read_log(spec.attempt, 0, 1000) == b"hello\n"
+    assert world.backend.read_log(spec.attempt, 2, 2) == b"ll"
+    assert world.backend.read_log(spec.attempt, 6, 1000) == b""
+    with pytest.raises(JobAbsent):
+        world.backend.read_log(a_spec().attempt, 0, 1)
+
+
+def test_the_token_outlives_a_restart(world: ProcessWorld) -> None:
+    """The driver of a job that waited is given what was asked, token included."""
+    spec = a_spec()
+    world.backend.submit(spec)
+    world.restart()
+    assert json.loads(world.folder(spec).command_file.read_bytes()) == spec.command.model_dump(mode="json")
+
+
 def test_wrapper_killed_is_vanished_and_nothing_is_left(world: ProcessWorld) -> None:
     spec, _ = a_long_job(world, helper=True, ignore_sigterm=True)
     assert len(world.processes(spec)) == 3
@@ -127,7 +146,7 @@ def test_driver_killed_from_outside(world: ProcessWorld) -> None:
 
 def test_killed_leaves_no_helper(world: ProcessWorld) -> None:
     spec, _ = a_long_job(world, helper=True)
-    world.backend.kill(spec.name, "cancelled")
+    world.backend.kill(spec.attempt, "cancelled")
     until(world, spec, Ended)
     assert eventually(lambda: not world.processes(spec), "all its processes to be gone")
     assert not world.folder(spec).scratch.exists()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import yaml
 from jsonschema import Draft202012Validator
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from contracts.command import MemorySize, ResourceProfile, mebibytes
 from contracts.errors import CatalogError
@@ -17,6 +17,23 @@ from contracts.model import Contract, Ordinal, sha256_of
 from contracts.strict_yaml import read_yaml
 
 DEFAULT_FOLDER = Path(__file__).parent / "catalog_files"
+BUILT_IN = "builtin"
+"""Stands for the built-in folder where folders are named."""
+DEFAULT_IMAGE = "stratum-spark-jobs:0.1.0"
+"""Image of the actions that name none, unless an installation chooses another."""
+
+
+def _folders(value: object) -> object:
+    if not isinstance(value, str | Path):
+        return value
+    names = str(value).split(":")
+    if not all(names):
+        raise ValueError("an empty name between the colons")
+    return tuple(DEFAULT_FOLDER if name == BUILT_IN else Path(name) for name in names)
+
+
+CatalogFolders = Annotated[tuple[Path, ...], BeforeValidator(_folders)]
+"""Folders of catalog files, as text joined by ':'; `builtin` stands for the built-in one. A later folder comes before an earlier one."""
 
 
 class Bounds(Contract):
@@ -87,7 +104,11 @@ class Action(Contract):
 
     name: Identifier
     description: str
-    image: str = Field(description="Container image of the job; with its digest where the cluster allows only pinned images.")
+    image: str = Field(
+        default=DEFAULT_IMAGE,
+        description="Container image of the job; with its digest where the cluster allows only pinned images. "
+        "Left out, it is the installation's (`STRATUM_JOBS_IMAGE`).",
+    )
     entry_point: str = "spark_jobs"
     parameters: dict[str, Any] = Field(
         description="JSON Schema (2020-12) of the parameters.", json_schema_extra={"$ref": Draft202012Validator.META_SCHEMA["$id"]}
@@ -156,16 +177,28 @@ class Catalog(Contract):
     profiles: dict[str, Profile]
 
     @classmethod
-    def load(cls, folder: Path) -> "Catalog":
-        """Read every `*.yaml` of `folder`.
+    def load(cls, *folders: Path, default_image: str = DEFAULT_IMAGE) -> "Catalog":
+        """Read every `*.yaml` of the folders. What a later folder defines replaces what an earlier one does under the same name.
 
         Raises:
-            CatalogError: a file is unreadable or wrong, a name is there twice, or an action names an unknown profile.
+            CatalogError: a folder is missing, the first one holds no file, a file is unreadable or wrong, a name is twice in one
+                folder, or an action names an unknown profile.
         """
-        paths = sorted(folder.glob("*.yaml"))
-        if not paths:
-            raise CatalogError(f"the catalog folder {folder} has no *.yaml file")
-        return cls._merge((path, _read(path)) for path in paths)
+        actions: dict[str, Action] = {}
+        profiles: dict[str, Profile] = {}
+        for number, folder in enumerate(folders):
+            paths = sorted(folder.glob("*.yaml"))
+            if not folder.is_dir() or (number == 0 and not paths):
+                raise CatalogError(f"the catalog folder {folder} " + ("has no *.yaml file" if folder.is_dir() else "does not exist"))
+            found = cls._merge((path, _read(path)) for path in paths)
+            actions |= found.actions
+            profiles |= found.profiles
+        for action in actions.values():
+            if action.profile not in profiles:
+                raise CatalogError(
+                    f"action {action.name!r} names the unknown profile {action.profile!r}; known: {', '.join(sorted(profiles))}"
+                )
+        return cls(actions={name: _with_image(action, default_image) for name, action in actions.items()}, profiles=profiles)
 
     @classmethod
     def _merge(cls, files: Iterable[tuple[Path, CatalogFile]]) -> "Catalog":
@@ -180,12 +213,11 @@ class Catalog(Contract):
                 if name in profiles:
                     raise CatalogError(f"{path.name}: profile {name!r} is defined twice")
                 profiles[name] = profile
-        for action in actions.values():
-            if action.profile not in profiles:
-                raise CatalogError(
-                    f"action {action.name!r} names the unknown profile {action.profile!r}; known: {', '.join(sorted(profiles))}"
-                )
         return cls(actions=actions, profiles=profiles)
+
+
+def _with_image(action: Action, default: str) -> Action:
+    return action if "image" in action.model_fields_set else action.model_copy(update={"image": default})
 
 
 def _read(path: Path) -> CatalogFile:

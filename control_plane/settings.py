@@ -1,12 +1,11 @@
 """Settings of the control plane, from the environment. A missing or wrong one stops the service with its name."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from contracts.catalog import DEFAULT_FOLDER
+from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, CatalogFolders
 from contracts.topics import Topics
 
 PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgresql://")]
@@ -85,7 +84,8 @@ class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettin
 
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
-    catalog_dir: Path = DEFAULT_FOLDER
+    catalog_dir: Annotated[CatalogFolders, NoDecode] = (DEFAULT_FOLDER,)
+    jobs_image: Annotated[str, Field(min_length=1)] = DEFAULT_IMAGE
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
 
 

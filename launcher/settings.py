@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from contracts.catalog import DEFAULT_FOLDER
+from contracts.catalog import DEFAULT_FOLDER, CatalogFolders
 from launcher.errors import LauncherError
 
 PREFIX = "STRATUM_"
@@ -44,7 +44,7 @@ class Settings(JobsSettings):
     jwks_url: Url
     callback_base_url: Url
     launcher_backend: Literal["process"]
-    catalog_dir: Path = DEFAULT_FOLDER
+    catalog_dir: Annotated[CatalogFolders, NoDecode] = (DEFAULT_FOLDER,)
     max_local_jobs: Annotated[int, Field(ge=1)]
     spark_jars_dir: Path
     java_home: Path = Field(validation_alias="JAVA_HOME")

@@ -31,7 +31,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         storage=Storage(settings),
         keys=KeyRing.load(settings.signing_key_file),
         catalog=LiveCatalog(
-            settings.catalog_dir, lambda error: log.error("the new catalog is wrong; the last one stays", error=str(error))
+            settings.catalog_dir,
+            lambda error: log.error("the new catalog is wrong; the last one stays", error=str(error)),
+            default_image=settings.jobs_image,
         ),
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from contracts.catalog import BUILT_IN
 from stratum.local.errors import ServiceFailed, SettingInvalid
 from stratum.local.ports import HOST
 from stratum.local.program import Program, base_environment
@@ -175,7 +176,13 @@ def _from_caller(environment: Mapping[str, str]) -> dict[str, str]:
     # a few more are released than run, so that a slot never waits; the others are held where their place can be seen
     chosen = {"STRATUM_MAX_LOCAL_JOBS": jobs, "STRATUM_MAX_IN_FLIGHT": str(2 * int(jobs))}
     if catalog := environment.get("STRATUM_CATALOG_DIR"):
-        if not Path(catalog).is_dir():
-            raise SettingInvalid(f"STRATUM_CATALOG_DIR names {catalog}, which is no folder.", "Correct or unset it.")
-        chosen["STRATUM_CATALOG_DIR"] = str(Path(catalog).resolve())
+        chosen["STRATUM_CATALOG_DIR"] = ":".join(map(_catalog_folder, catalog.split(":")))
     return chosen
+
+
+def _catalog_folder(name: str) -> str:
+    if name == BUILT_IN:
+        return name
+    if not name or not Path(name).is_dir():
+        raise SettingInvalid(f"STRATUM_CATALOG_DIR names {name!r}, which is no folder.", "Correct or unset it.")
+    return str(Path(name).resolve())

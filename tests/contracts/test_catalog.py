@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
-from contracts.catalog import DEFAULT_FOLDER, Action, Catalog
+from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, Action, Catalog, CatalogFolders
 from contracts.command import ResourceProfile
 from contracts.errors import CatalogError
+from contracts.live_catalog import LiveCatalog
 
 PROFILES = """
 profiles:
@@ -72,7 +74,7 @@ def test_our_own_actions_refuse_unknown_parameters(name: str) -> None:
         ("- a", "valid dictionary"),
         ("action: []", "action: Extra inputs"),
         ("? [a]\n: b", "unhashable"),
-        (ACTIONS.replace("image:", "imgae:"), r"actions\.0\.image: Field required.*imgae"),
+        (ACTIONS.replace("image:", "imgae:"), r"actions\.0\.imgae: Extra inputs"),
         (ACTIONS.replace("name: aggregate_revenue", "name: ../aggregate"), r"actions\.0\.name"),
         (ACTIONS.replace("{type: object", "{type: objekt"), "not a JSON Schema.*objekt"),
         (ACTIONS.replace("{type: object,", "{type: object, $ref: '#/$defs/a',"), "leads nowhere"),
@@ -107,8 +109,88 @@ def test_an_unknown_profile(tmp_path: Path) -> None:
 def test_no_catalog(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"no \*\.yaml"):
         Catalog.load(tmp_path)
-    with pytest.raises(CatalogError, match=r"no \*\.yaml"):
+    with pytest.raises(CatalogError, match="missing does not exist"):
         Catalog.load(tmp_path / "missing")
+    with pytest.raises(CatalogError, match="missing does not exist"):
+        Catalog.load(DEFAULT_FOLDER, tmp_path / "missing")
+    with pytest.raises(CatalogError, match=r"no \*\.yaml"):
+        Catalog.load(tmp_path, DEFAULT_FOLDER)
+
+
+def _overlay(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "own.yaml").write_text(text)
+    return folder
+
+
+def test_a_later_folder_replaces_what_it_names_and_adds_the_rest(tmp_path: Path) -> None:
+    built_in = Catalog.load(DEFAULT_FOLDER)
+    (tmp_path / "empty").mkdir()
+    wide = built_in.profiles["wide"].model_copy(update={"driver_memory": "3g"})
+    profile = yaml.safe_dump({"profiles": {"wide": wide.model_dump(mode="json")}})
+    own = _overlay(tmp_path / "own", ACTIONS.replace("examples:", "profile: wide\n    examples:") + profile)
+    both = Catalog.load(DEFAULT_FOLDER, tmp_path / "empty", own)
+    assert both.actions.keys() == built_in.actions.keys()
+    assert both.actions["aggregate_revenue"].image == "stratum/spark-jobs:0.1.0"
+    assert both.profiles["wide"] == wide
+    assert {name for name in both.actions if both.actions[name] != built_in.actions[name]} == {"aggregate_revenue"}
+    (own / "twice.yaml").write_text(ACTIONS)
+    with pytest.raises(CatalogError, match="'aggregate_revenue' is defined twice"):
+        Catalog.load(DEFAULT_FOLDER, own)
+
+
+def test_actions_without_an_image_have_the_installations(tmp_path: Path) -> None:
+    own = _overlay(tmp_path / "own", ACTIONS)
+    local = Catalog.load(DEFAULT_FOLDER, own)
+    cluster = Catalog.load(DEFAULT_FOLDER, own, default_image="registry.example/jobs:7")
+    assert {local.actions["filter"].image, cluster.actions["filter"].image} == {DEFAULT_IMAGE, "registry.example/jobs:7"}
+    assert local.actions["aggregate_revenue"].image == cluster.actions["aggregate_revenue"].image == "stratum/spark-jobs:0.1.0"
+    assert cluster.actions["filter"].revision != local.actions["filter"].revision, "another image may give other results"
+
+
+@pytest.mark.parametrize(
+    ("text", "folders"),
+    [
+        ("builtin", (DEFAULT_FOLDER,)),
+        ("builtin:/etc/stratum/catalog", (DEFAULT_FOLDER, Path("/etc/stratum/catalog"))),
+        (Path("/a"), (Path("/a"),)),
+    ],
+)
+def test_folders_are_named_in_one_text(text: str | Path, folders: tuple[Path, ...]) -> None:
+    assert TypeAdapter(CatalogFolders).validate_python(text) == folders
+
+
+@pytest.mark.parametrize("text", ["", "builtin:", ":/a", "a::b"])
+def test_an_empty_folder_name_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="an empty name"):
+        TypeAdapter(CatalogFolders).validate_python(text)
+
+
+def test_a_config_map_that_is_swapped_is_read_again(tmp_path: Path) -> None:
+    """The kubelet writes a new folder, moves one symbolic link, and then adds or removes the names in the mounted folder."""
+    complaints: list[CatalogError] = []
+
+    def swap(version: str, text: str | None) -> None:
+        folder = tmp_path / version
+        folder.mkdir()
+        if text is not None:
+            (folder / "own.yaml").write_text(text)
+        (tmp_path / "..data_tmp").symlink_to(version)
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        (tmp_path / "own.yaml").unlink(missing_ok=True)
+        if text is not None:
+            (tmp_path / "own.yaml").symlink_to("..data/own.yaml")
+
+    swap("..1", None)
+    catalog = LiveCatalog([DEFAULT_FOLDER, tmp_path], complaints.append, check_seconds=0)
+    built_in = catalog.current.actions["aggregate_revenue"]
+    swap("..2", ACTIONS)
+    assert catalog.current.actions["aggregate_revenue"] != built_in
+    swap("..3", "actions: [")
+    assert catalog.current.actions["aggregate_revenue"] != built_in, "the last good one stays"
+    assert len(complaints) == 1
+    swap("..4", None)
+    assert catalog.current.actions["aggregate_revenue"] == built_in
 
 
 _PARAMETERS: dict[str, Any] = yaml.safe_load(ACTIONS)["actions"][0]["parameters"]

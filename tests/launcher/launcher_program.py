@@ -30,7 +30,7 @@ def launch_program(spec: JobSpec, folder: JobFolder) -> Launch:
 def main(bootstrap: str, prefix: str, jwks_url: str, jobs: str, catalog: str) -> None:
     topics = Topics(prefix)
     with httpx.Client() as http, ProcessBackend.open(Path(jobs), 2, launch_program) as backend:
-        submit = SubmitHandler(backend, JwksKeys(jwks_url, http), LiveCatalog(Path(catalog), print), "here")
+        submit = SubmitHandler(backend, JwksKeys(jwks_url, http), LiveCatalog([Path(catalog)], print), "here")
 
         def submit_and_die(value: bytes) -> Sequence[LauncherEvent]:
             submit(value)

@@ -65,7 +65,7 @@ class Installation:
             http = stack.enter_context(httpx.Client())
             backend = stack.enter_context(ProcessBackend.open(self.jobs, 2, launch_program, grace_seconds=1, most_pending=most_pending))
             topics, publisher = self.kafka.topics, Publisher(self.kafka.bootstrap, self.kafka.topics.events)
-            catalog = LiveCatalog(self.catalog, self.complaints.append, check_seconds=0)
+            catalog = LiveCatalog([self.catalog], self.complaints.append, check_seconds=0)
             submit = SubmitHandler(backend, JwksKeys(self.api.jwks_url, http), catalog, "here")
             cancel = CancelHandler(backend, JwksKeys(self.api.jwks_url, http), "here")
             clock = DatabaseClock(self.api.base_url, http)

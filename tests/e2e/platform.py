@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,12 @@ STRATUM = str(Path(sys.executable).with_name("stratum"))
 FINAL = ("succeeded", "failed", "cancelled")
 
 
-class Platform:
-    """`stratum up` in a folder of its own."""
+class Installation:
+    """A platform that runs somewhere. `document`: what `stratum up --json` prints, at least `url`, `token` and `s3`."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home = home
-        self._environment = {**os.environ, "STRATUM_HOME": str(home), **environment}
-        for name in ("STRATUM_URL", "STRATUM_TOKEN"):
-            self._environment.pop(name, None)
-        self.document: dict[str, Any] = {}
-
-    def up(self) -> dict[str, Any]:
-        """Start it, or heal it; returns what `up --json` prints."""
-        self.document = self.json("up", "--detach")
-        return self.document
-
-    def down(self) -> None:
-        """Stop all of it."""
-        self.cli("down")
+    def __init__(self, environment: Mapping[str, str], document: dict[str, Any]) -> None:
+        self._environment = environment
+        self.document = document
 
     def cli(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the command line; asserts its exit code."""
@@ -47,16 +35,6 @@ class Platform:
     def json(self, *arguments: str, code: int = 0) -> Any:
         """The one JSON document that a command prints."""
         return json.loads(self.cli(*arguments, "--json", code=code).stdout)
-
-    def warm_up(self, folder: Path) -> None:
-        """On a machine that never ran a job, run one and wait for the archive of classes: all later runs start twice as fast."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stratum" / "class-archives"
-        if any(cache.glob("*.jsa")):
-            return
-        (folder / "warm.csv").write_text("a\n1\n")
-        self.cli("ingest", "warm", "v1", str(folder / "warm.csv"))
-        self.json("run", "warm", "v1", "filter", "-p", "condition=a > 0", "--wait")
-        wait_for(lambda: any(cache.glob("*.jsa")), 180, lambda: "the archive of classes")
 
     @property
     def http(self) -> httpx.Client:
@@ -147,6 +125,34 @@ class Platform:
             assert sum(file["rows"] for file in manifest["files"]) == manifest["rows"] == artifact["rows"]
             folder = artifact["manifest"].rsplit("/", 1)[0] + "/"
             assert sum(key.endswith("_manifest.json") for key in self.keys(folder)) == 1
+
+
+class Platform(Installation):
+    """`stratum up` in a folder of its own."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        given = {name: value for name, value in os.environ.items() if name not in ("STRATUM_URL", "STRATUM_TOKEN")}
+        super().__init__({**given, "STRATUM_HOME": str(home), **environment}, {})
+        self.home = home
+
+    def up(self) -> dict[str, Any]:
+        """Start it, or heal it; returns what `up --json` prints."""
+        self.document = self.json("up", "--detach")
+        return self.document
+
+    def down(self) -> None:
+        """Stop all of it."""
+        self.cli("down")
+
+    def warm_up(self, folder: Path) -> None:
+        """On a machine that never ran a job, run one and wait for the archive of classes: all later runs start twice as fast."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stratum" / "class-archives"
+        if any(cache.glob("*.jsa")):
+            return
+        (folder / "warm.csv").write_text("a\n1\n")
+        self.cli("ingest", "warm", "v1", str(folder / "warm.csv"))
+        self.json("run", "warm", "v1", "filter", "-p", "condition=a > 0", "--wait")
+        wait_for(lambda: any(cache.glob("*.jsa")), 180, lambda: "the archive of classes")
 
     def driver(self, process_id: str, attempt: int = 1) -> psutil.Process:
         """The JVM of a running attempt's driver."""

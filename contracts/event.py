@@ -44,7 +44,7 @@ class JobEnded(_JobEvent):
     """The job is over, or there is none to cancel (`outcome` = `absent`)."""
 
     type: Literal["ended"] = "ended"
-    outcome: Literal["completed", "failed", "killed", "out_of_memory", "time_limit", "vanished", "absent"]
+    outcome: Literal["completed", "failed", "killed", "out_of_memory", "time_limit", "vanished", "evicted", "image_unavailable", "absent"]
     exit_code: Annotated[int, Field(strict=True)] | None = None
     message: Words = Field(description="Why, in plain words.")
 

@@ -25,10 +25,14 @@ _OUTCOMES: dict[str, tuple[str, bool]] = {
     "failed": ("DRIVER_FAILED", True),
     "killed": ("DRIVER_KILLED", True),
     "vanished": ("DRIVER_VANISHED", True),
+    "evicted": ("EVICTED", True),
     "out_of_memory": ("OUT_OF_MEMORY", True),
     "time_limit": ("TIME_LIMIT", False),
+    "image_unavailable": ("IMAGE_UNAVAILABLE", False),
     "absent": ("JOB_ABSENT", True),
 }
+# outcomes of jobs that did not fail by themselves
+_TAKEN_AWAY = frozenset({"killed", "vanished", "evicted", "absent"})
 
 
 async def apply(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, event: LauncherEvent) -> None:
@@ -63,7 +67,7 @@ async def _ended(connection: Connection, timing: TimingSettings, has_proposal: P
         return
     elif current.attempt_state is not AttemptState.SEALING and not current.attempt_state.is_final:
         error_class, retryable = _OUTCOMES[event.outcome]
-        state = AttemptState.LOST if event.outcome in ("vanished", "absent", "killed") else AttemptState.FAILED
+        state = AttemptState.LOST if event.outcome in _TAKEN_AWAY else AttemptState.FAILED
         message = event.message or f"the job ended ({event.outcome})"
         await lifecycle.ended(connection, current, Ending(state, error_class, message, retryable), timing.retry_delay_seconds)
 

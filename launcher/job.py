@@ -12,7 +12,7 @@ from launcher.sizing import Resources
 VOLATILE_FIELDS = frozenset({"message_id", "flow_token", "traceparent"})
 """Fields that may differ between two sendings of the same work; everything else makes it other work."""
 
-EndOutcome = Literal["completed", "failed", "killed", "out_of_memory", "time_limit", "vanished"]
+EndOutcome = Literal["completed", "failed", "killed", "out_of_memory", "time_limit", "vanished", "evicted", "image_unavailable"]
 
 
 def digest_of(command: Command) -> str:

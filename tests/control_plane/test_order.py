@@ -1,6 +1,7 @@
 """Messages out of order, twice, late and broken."""
 
 import json
+from typing import get_args
 
 import asyncpg
 from confluent_kafka import Message
@@ -70,7 +71,7 @@ async def test_an_end_without_a_proposal_is_tried_again(steps: Steps, acme: Call
 async def test_the_end_of_the_job_while_its_result_is_sealed_changes_nothing(still: Installation) -> None:
     """The driver exits right after its last report: the news of it must not overtake the seal."""
     prepare_topics(still)
-    outcomes = ("completed", "failed", "killed", "vanished", "time_limit", "out_of_memory", "absent")
+    outcomes = get_args(observations.JobEnded.model_fields["outcome"].annotation)
     with following(still) as launcher:
         async with still.api() as client, still.reconciler() as reconciler:
             acme = await still.tenant(client)

@@ -108,9 +108,11 @@ async def test_a_refused_command_fails_with_the_launchers_words(steps: Steps, ac
         ("failed", "failed", "DRIVER_FAILED", True),
         ("killed", "lost", "DRIVER_KILLED", True),
         ("vanished", "lost", "DRIVER_VANISHED", True),
+        ("evicted", "lost", "EVICTED", True),
         ("absent", "lost", "JOB_ABSENT", True),
         ("out_of_memory", "failed", "OUT_OF_MEMORY", True),
         ("time_limit", "failed", "TIME_LIMIT", False),
+        ("image_unavailable", "failed", "IMAGE_UNAVAILABLE", False),
     ],
 )
 async def test_how_a_job_ended_decides(

@@ -11,6 +11,9 @@ OFFSET_HEADER = "stratum-offset"
 CUT_HEADER = "stratum-cut-from"
 """On a dead letter whose value was too long to be kept whole: its length in bytes."""
 
+MAX_MESSAGE_BYTES = 4_000_000
+"""The largest message that topics are made to take."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:

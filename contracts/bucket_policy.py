@@ -1,0 +1,58 @@
+"""Policies of object stores that have them (IAM's language): what the keys of a tenant's runs, and those of the control plane, may do.
+
+The storage layout says who writes what; these make the store hold it. Whoever has a run's keys can read the tenant's data and
+fill run folders, and can neither seal, nor unseal, nor remove anything.
+"""
+
+from typing import Any
+
+from contracts.layout import MANIFEST_NAME, StorageRoot
+
+_MULTIPART = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+
+
+def runs_policy(root: StorageRoot) -> dict[str, Any]:
+    """For the keys in the tenant's namespace: drivers, executors, and the shipping of logs."""
+    run_folder = f"{_objects(root)}*/*/*/*/"
+    return _policy(
+        *_listing(root),
+        _allow("ReadData", ("s3:GetObject",), f"{_objects(root)}*"),
+        _allow("FillRunFoldersAndLogs", ("s3:PutObject", *_MULTIPART), f"{run_folder}*"),
+        # the committer's own scratch, and the empty object that stands for a folder
+        _allow("ClearScratch", ("s3:DeleteObject",), f"{run_folder}__magic*", run_folder),
+        _deny("ManifestsAreNotForRuns", ("s3:PutObject", "s3:DeleteObject"), f"{_objects(root)}*/{MANIFEST_NAME}"),
+    )
+
+
+def control_plane_policy(root: StorageRoot) -> dict[str, Any]:
+    """For the control plane: it seals and sweeps. What is sealed stays, even from it."""
+    return _policy(
+        _allow("Readiness", ("s3:ListAllMyBuckets",), "arn:aws:s3:::*"),
+        *_listing(root),
+        _allow("SealAndSweep", ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", *_MULTIPART), f"{_objects(root)}*"),
+        _deny("SealedStays", ("s3:DeleteObject",), f"{_objects(root)}*/{MANIFEST_NAME}"),
+    )
+
+
+def _objects(root: StorageRoot) -> str:
+    return f"arn:aws:s3:::{root.bucket}/{root.prefix}"
+
+
+def _listing(root: StorageRoot) -> tuple[dict[str, Any], ...]:
+    objects = _allow("ListObjects", ("s3:ListBucket",), f"arn:aws:s3:::{root.bucket}")
+    if root.prefix:
+        objects["Condition"] = {"StringLike": {"s3:prefix": [f"{root.prefix}*"]}}
+    # apart, and for the whole bucket: not every store knows the condition for it
+    return objects, _allow("ListUnfinishedUploads", ("s3:ListBucketMultipartUploads",), f"arn:aws:s3:::{root.bucket}")
+
+
+def _allow(sid: str, actions: tuple[str, ...], *resources: str) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+
+
+def _deny(sid: str, actions: tuple[str, ...], *resources: str) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Deny", "Action": list(actions), "Resource": list(resources)}
+
+
+def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}

@@ -11,7 +11,6 @@ from typing import Annotated
 import structlog
 import typer
 import uvicorn
-from prometheus_client import start_http_server
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
@@ -23,8 +22,19 @@ from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
 from control_plane.errors import ControlPlaneError, Unavailable
-from control_plane.settings import ApiSettings, DatabaseSettings, KafkaSettings, ReconcileSettings, RelaySettings, StorageSettings
+from control_plane.pulse import Pulse, serve
+from control_plane.settings import (
+    ApiSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    ReconcileSettings,
+    RelaySettings,
+    StorageSettings,
+    TopicSettings,
+    WatchSettings,
+)
 from control_plane.storage import Storage
+from control_plane.waiting import Need, wait_for
 
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 
@@ -51,16 +61,16 @@ def api() -> None:
 def relay() -> None:
     """Admit processes and publish their commands."""
     settings = RelaySettings()
-    _serve_metrics(settings.metrics_port)
-    asyncio.run(_until_stopped(lambda stop: relay_role.run(settings, stop)))
+    pulse = _watched(settings)
+    asyncio.run(_until_stopped(lambda stop: relay_role.run(settings, stop, pulse)))
 
 
 @cli.command()
 def reconcile() -> None:
     """Follow events, enforce deadlines, seal and sweep."""
     settings = ReconcileSettings()
-    _serve_metrics(settings.metrics_port)
-    asyncio.run(_until_stopped(lambda stop: reconcile_role.run(settings, stop)))
+    pulse = _watched(settings)
+    asyncio.run(_until_stopped(lambda stop: reconcile_role.run(settings, stop, pulse)))
 
 
 @cli.command()
@@ -72,9 +82,20 @@ def migrate() -> None:
 @cli.command()
 def topics() -> None:
     """Create the Kafka topics that are missing."""
-    settings = KafkaSettings()
+    settings = TopicSettings()
     created = create_topics(settings, settings.topics)
     typer.echo(f"created: {', '.join(created)}" if created else "all topics exist")
+
+
+@cli.command()
+def wait(
+    needs: Annotated[list[Need], typer.Argument(help="What must be there.")],
+    seconds: Annotated[float, typer.Option(help="For how long, each.")] = 300,
+) -> None:
+    """Wait until database, schema, broker or object store can be used."""
+    for need in needs:
+        asyncio.run(wait_for(need, seconds))
+    typer.echo(f"there: {', '.join(needs)}")
 
 
 @cli.command()
@@ -112,9 +133,11 @@ async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> No
     await work(stop)
 
 
-def _serve_metrics(port: int | None) -> None:
-    if port is not None:
-        start_http_server(port)
+def _watched(settings: WatchSettings) -> Pulse:
+    pulse = Pulse(settings.stuck_seconds)
+    if settings.metrics_port is not None:
+        serve(settings.metrics_port, pulse)
+    return pulse
 
 
 def _configure_logging() -> None:
@@ -135,7 +158,8 @@ def _configure_logging() -> None:
 def _wrong_settings(error: ValidationError) -> str:
     def line(problem: object) -> str:
         found = problem if isinstance(problem, dict) else {}
-        return f"  STRATUM_{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}"
+        place = f"STRATUM_{'_'.join(map(str, found['loc'])).upper()}: " if found["loc"] else ""  # settings that do not fit together
+        return f"  {place}{found['msg']}"
 
     return "wrong settings:\n" + "\n".join(line(problem) for problem in error.errors())
 
@@ -154,7 +178,7 @@ def main() -> None:
 
 
 def _model_of(error: ValidationError) -> type:
-    known = (ApiSettings, RelaySettings, ReconcileSettings, DatabaseSettings, KafkaSettings, StorageSettings)
+    known = (ApiSettings, RelaySettings, ReconcileSettings, DatabaseSettings, KafkaSettings, TopicSettings, StorageSettings)
     return next((kind for kind in known if kind.__name__ == error.title), type(error))
 
 

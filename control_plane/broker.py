@@ -9,9 +9,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from contracts.topics import Topics
+from contracts.topics import MAX_MESSAGE_BYTES, Topics
 from control_plane.errors import ControlPlaneError
-from control_plane.settings import KafkaSettings
+from control_plane.settings import KafkaSettings, TopicSettings
 
 log = structlog.get_logger()
 
@@ -46,7 +46,8 @@ class Publisher:
             "delivery.timeout.ms": int(delivery_seconds * 1000),
             "request.timeout.ms": int(delivery_seconds * 500),
             "linger.ms": 2,
-            "message.max.bytes": 4_000_000,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            **settings.kafka_client_config,
             **_QUIET,
         }
         self._seconds = delivery_seconds
@@ -98,6 +99,7 @@ class Subscriber:
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": 10_000,
                 "partition.assignment.strategy": "cooperative-sticky",
+                **settings.kafka_client_config,
                 **_QUIET,
             }
         )
@@ -152,9 +154,21 @@ class Subscriber:
         await asyncio.to_thread(self._consumer.close)
 
 
-def create_topics(settings: KafkaSettings, topics: Topics) -> list[str]:
+def check_broker(settings: KafkaSettings, seconds: float = 10) -> None:
+    """Ask Kafka for its metadata. Raises `BrokerUnavailable`."""
+    try:
+        _admin(settings).list_topics(timeout=seconds)
+    except KafkaException as error:
+        raise _silent(settings, error) from error
+
+
+def create_topics(settings: TopicSettings, topics: Topics) -> list[str]:
     """Create the topics that are missing; returns their names. Raises `BrokerUnavailable`."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, **_QUIET})
+    admin = _admin(settings)
+    # nothing that waits may ever be removed by age while its process is open
+    config = {"retention.ms": str(settings.topic_retention_hours * 3_600_000), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    if settings.topic_min_insync_replicas is not None:
+        config["min.insync.replicas"] = str(settings.topic_min_insync_replicas)
     try:
         existing = admin.list_topics(timeout=10).topics
         missing = [
@@ -162,8 +176,7 @@ def create_topics(settings: KafkaSettings, topics: Topics) -> list[str]:
                 name,
                 num_partitions=1 if name.endswith(".dlq") else settings.topic_partitions,
                 replication_factor=settings.topic_replication,
-                # nothing that waits may ever be removed by age while its process is open
-                config={"retention.ms": str(14 * 86_400_000), "max.message.bytes": "4000000"},
+                config=config,
             )
             for name in topics.all
             if name not in existing
@@ -175,5 +188,13 @@ def create_topics(settings: KafkaSettings, topics: Topics) -> list[str]:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise BrokerUnavailable(f"topic {name} cannot be created: {error}") from error
     except KafkaException as error:
-        raise BrokerUnavailable(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}") from error
+        raise _silent(settings, error) from error
     return [topic.topic for topic in missing]
+
+
+def _admin(settings: KafkaSettings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.kafka_bootstrap, **settings.kafka_client_config, **_QUIET})
+
+
+def _silent(settings: KafkaSettings, error: KafkaException) -> BrokerUnavailable:
+    return BrokerUnavailable(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}")

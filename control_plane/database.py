@@ -112,6 +112,13 @@ async def connect(settings: DatabaseSettings) -> asyncpg.Connection:
         return connection
 
 
+async def reachable(database_url: str) -> None:
+    """Connect, whatever the database holds. Raises `Unavailable`."""
+    async with passing_errors():
+        connection = await asyncpg.connect(database_url, timeout=3)
+        await connection.close()
+
+
 @asynccontextmanager
 async def passing_errors() -> AsyncIterator[None]:
     """Translate what passes into `Unavailable`, for work on a connection of `connect`."""

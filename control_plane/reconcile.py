@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from control_plane.database import Database, queries
 from control_plane.errors import ObjectMissing, ProposalRejected, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.proposals import Checked
+from control_plane.pulse import Pulse
 from control_plane.settings import ReconcileSettings
 from control_plane.storage import Storage
 
@@ -36,23 +37,24 @@ class Reconciler:
     settings: ReconcileSettings
     database: Database
     storage: Storage
+    pulse: Pulse = field(default_factory=Pulse)
 
     async def has_proposal(self, current: Current) -> bool:
         """Whether the granted run of `current` left a proposal."""
         return await asyncio.to_thread(proposals.exists, self.storage, current)
 
 
-async def run(settings: ReconcileSettings, stop: asyncio.Event) -> None:
+async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) -> None:
     """Reconcile until `stop`."""
-    reconciler = Reconciler(settings, Database(settings), Storage(settings))
+    reconciler = Reconciler(settings, Database(settings), Storage(settings), pulse)
     try:
         await _connected(reconciler.database, stop)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_events(reconciler, stop))
-            tasks.create_task(_repeat(stop, settings.poll_seconds, lambda: seal_next(reconciler), "seal"))
-            tasks.create_task(_repeat(stop, 1.0, lambda: enforce_deadlines(reconciler), "deadlines"))
-            tasks.create_task(_repeat(stop, 1.0, lambda: tell_unwatched(reconciler), "unwatched"))
-            tasks.create_task(_repeat(stop, settings.sweep_seconds, lambda: sweep(reconciler), "sweep"))
+            tasks.create_task(_repeat(reconciler, stop, settings.poll_seconds, seal_next, "seal"))
+            tasks.create_task(_repeat(reconciler, stop, 1.0, enforce_deadlines, "deadlines"))
+            tasks.create_task(_repeat(reconciler, stop, 1.0, tell_unwatched, "unwatched"))
+            tasks.create_task(_repeat(reconciler, stop, settings.sweep_seconds, sweep, "sweep"))
     finally:
         await reconciler.database.close()
 
@@ -69,12 +71,15 @@ async def _connected(database: Database, stop: asyncio.Event) -> None:
             return
 
 
-async def _repeat(stop: asyncio.Event, seconds: float, work: Callable[[], Awaitable[bool]], name: str) -> None:
+async def _repeat(
+    reconciler: Reconciler, stop: asyncio.Event, seconds: float, work: Callable[[Reconciler], Awaitable[bool]], name: str
+) -> None:
     """Do the work again and again: at once while it says there is more, else after `seconds`; what is unavailable is waited for."""
     while not stop.is_set():
         pause = seconds
+        reconciler.pulse.beat(name, seconds)
         try:
-            if await work():
+            if await work(reconciler):
                 pause = 0
         except (Unavailable, StorageUnavailable) as error:
             log.warning("waiting", work=name, error=str(error))
@@ -88,6 +93,7 @@ async def _events(reconciler: Reconciler, stop: asyncio.Event) -> None:
     dead_letters = Publisher(settings, "stratum-reconcile")
     try:
         while not stop.is_set():
+            reconciler.pulse.beat("events")
             messages = await subscriber.batch(100, 0.2)
             for message in messages:
                 await _handle(reconciler, subscriber, dead_letters, message, stop)
@@ -107,6 +113,7 @@ async def _handle(reconciler: Reconciler, subscriber: Subscriber, dead_letters: 
         return
     metrics.EVENTS.labels(event.type).inc()
     while not stop.is_set():
+        reconciler.pulse.beat("events")
         try:
             await observations.apply(reconciler.database, reconciler.settings, reconciler.has_proposal, event)
         except (Unavailable, StorageUnavailable) as error:
@@ -135,6 +142,7 @@ async def _bury(
     }
     letter = Outgoing(0, topics.dlq(topics.events), message.key(), message.value(), headers)
     while not stop.is_set() and not await dead_letters.publish([letter]):
+        reconciler.pulse.beat("events")
         await subscriber.keep_alive(1)
 
 

@@ -15,17 +15,19 @@ from control_plane import metrics
 from control_plane.broker import Outgoing, Publisher
 from control_plane.database import connect, passing_errors, queries
 from control_plane.errors import Unavailable
+from control_plane.pulse import Pulse
 from control_plane.settings import RelaySettings
 
 log = structlog.get_logger()
 _LEADER_LOCK = 0x52454C4159
 
 
-async def run(settings: RelaySettings, stop: asyncio.Event) -> None:
+async def run(settings: RelaySettings, stop: asyncio.Event, pulse: Pulse) -> None:
     """Lead, or wait to lead, until `stop`. A lost connection loses the lead."""
     keys = KeyRing.load(settings.signing_key_file)
     publisher = Publisher(settings, "stratum-relay")
     while not stop.is_set():
+        pulse.beat("relay")
         try:
             connection = await connect(settings)
         except Unavailable as error:
@@ -34,20 +36,24 @@ async def run(settings: RelaySettings, stop: asyncio.Event) -> None:
             continue
         try:
             async with passing_errors():
-                await _lead(connection, settings, keys, publisher, stop)
+                await _lead(connection, settings, keys, publisher, stop, pulse)
         except Unavailable as error:
             log.warning("lost the database", error=str(error))
         finally:
             connection.terminate()
 
 
-async def _lead(connection: asyncpg.Connection, settings: RelaySettings, keys: KeyRing, publisher: Publisher, stop: asyncio.Event) -> None:
+async def _lead(
+    connection: asyncpg.Connection, settings: RelaySettings, keys: KeyRing, publisher: Publisher, stop: asyncio.Event, pulse: Pulse
+) -> None:
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LEADER_LOCK):
+        pulse.beat("relay")
         await _pause(stop, 1)
         if stop.is_set():
             return
     log.info("leading")
     while not stop.is_set():
+        pulse.beat("relay")
         released = await queries.release(connection, max_in_flight=settings.max_in_flight)
         metrics.RELEASED.inc(released)
         published, waiting = await _publish(connection, settings, keys, publisher)

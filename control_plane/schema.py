@@ -1,5 +1,6 @@
 """The database schema: migrations are run explicitly, and a service refuses a schema that it does not know."""
 
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -33,7 +34,8 @@ def known_revision() -> str:
 
 async def migrate(database_url: str) -> str:
     """Bring the database to `known_revision` and return it."""
-    engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    # asyncpg reads the URL itself, as the services do: SQLAlchemy would not know `sslmode` and its like
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=partial(asyncpg.connect, database_url), poolclass=NullPool)
 
     def upgrade(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")

@@ -6,7 +6,9 @@ from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, CatalogFolders
+from contracts.kafka_security import KafkaSecurity
 from contracts.topics import Topics
+from contracts.trust import CaBundle
 
 PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgresql://")]
 
@@ -20,20 +22,26 @@ class DatabaseSettings(BaseSettings):
     database_pool_size: Annotated[int, Field(ge=1)] = 10
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(KafkaSecurity):
     """Where the broker is."""
-
-    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
 
     kafka_bootstrap: str
     topic_prefix: str = "stratum"
-    topic_partitions: Annotated[int, Field(ge=1)] = 6
-    topic_replication: Annotated[int, Field(ge=1)] = 1
 
     @property
     def topics(self) -> Topics:
         """Names of the topics."""
         return Topics(self.topic_prefix)
+
+
+class TopicSettings(KafkaSettings):
+    """How missing topics are made. What is there already is left as it is."""
+
+    topic_partitions: Annotated[int, Field(ge=1)] = 6
+    topic_replication: Annotated[int, Field(ge=1)] = 1
+    topic_min_insync_replicas: Annotated[int, Field(ge=1)] | None = Field(default=None, description="The broker's own if not set.")
+    # a message that waits must outlive the longest wait of its process
+    topic_retention_hours: Annotated[int, Field(ge=24)] = 14 * 24
 
 
 class StorageSettings(BaseSettings):
@@ -48,6 +56,7 @@ class StorageSettings(BaseSettings):
     s3_secret_key: SecretStr
     presigned_seconds: Annotated[int, Field(ge=60, le=604_800)] = 900
     upload_seconds: Annotated[int, Field(ge=60, le=604_800)] = 3600
+    ca_bundle: CaBundle | None = None
 
 
 class TokenSettings(BaseSettings):
@@ -79,6 +88,15 @@ class TimingSettings(BaseSettings):
     seal_limit_seconds: Annotated[float, Field(gt=0)] = 3600
 
 
+class WatchSettings(BaseSettings):
+    """How a role without an API is watched."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    stuck_seconds: Annotated[float, Field(ge=60)] = 300
+
+
 class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings):
     """Everything the `api` role needs."""
 
@@ -89,15 +107,12 @@ class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettin
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
 
 
-class RelaySettings(DatabaseSettings, KafkaSettings, TokenSettings, TimingSettings):
+class RelaySettings(DatabaseSettings, KafkaSettings, TokenSettings, TimingSettings, WatchSettings):
     """Everything the `relay` role needs."""
 
     max_in_flight: Annotated[int, Field(ge=1)] = 200
     publish_batch: Annotated[int, Field(ge=1)] = 100
-    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
 
 
-class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings):
+class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings):
     """Everything the `reconcile` role needs."""
-
-    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None

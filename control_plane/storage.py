@@ -9,6 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts.trust import trusted_file
 from control_plane.errors import AlreadyExists, ObjectMissing, StorageUnavailable
 from control_plane.settings import StorageSettings
 
@@ -33,7 +34,14 @@ class Storage:
         self._public = _client(settings, settings.s3_public_endpoint or settings.s3_endpoint)
 
     def ensure_bucket(self, bucket: str) -> None:
-        """Create the bucket unless it is there."""
+        """Create the bucket unless it is there. Credentials that may not create buckets are enough where it is."""
+        try:
+            with _translated(bucket, ""):
+                self._client.head_bucket(Bucket=bucket)
+        except ObjectMissing:
+            self._create_bucket(bucket)
+
+    def _create_bucket(self, bucket: str) -> None:
         try:
             with _translated(bucket, ""):
                 self._client.create_bucket(Bucket=bucket)
@@ -104,6 +112,7 @@ def _client(settings: StorageSettings, endpoint: str) -> "S3Client":
         region_name=settings.s3_region,
         aws_access_key_id=settings.s3_access_key,
         aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+        verify=str(trusted_file(settings.ca_bundle)) if settings.ca_bundle else None,
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path"},

@@ -21,8 +21,9 @@ from control_plane import reconcile, relay, schema
 from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
+from control_plane.pulse import Pulse
 from control_plane.reconcile import Reconciler
-from control_plane.settings import ApiSettings, KafkaSettings, ReconcileSettings, RelaySettings
+from control_plane.settings import ApiSettings, ReconcileSettings, RelaySettings, TopicSettings
 from control_plane.storage import Storage
 from control_plane.tenants import provision
 from tests.control_plane.caller import BUCKET, Caller
@@ -62,7 +63,7 @@ class Installation:
 
     @property
     def _kafka(self) -> dict[str, Any]:
-        return {"kafka_bootstrap": self.kafka_bootstrap, "topic_prefix": self.topic_prefix, "topic_partitions": 2}
+        return {"kafka_bootstrap": self.kafka_bootstrap, "topic_prefix": self.topic_prefix}
 
     @property
     def _storage(self) -> dict[str, Any]:
@@ -73,8 +74,8 @@ class Installation:
         return {"signing_key_file": self.signing_key_file, "callback_base_url": "http://stratum.test"}
 
     @property
-    def kafka(self) -> KafkaSettings:
-        return KafkaSettings(**self._kafka)
+    def kafka(self) -> TopicSettings:
+        return TopicSettings(**self._kafka, topic_partitions=2)
 
     @property
     def api_settings(self) -> ApiSettings:
@@ -135,10 +136,10 @@ class Installation:
             await database.close()
 
     def relay(self) -> "Role":
-        return Role(lambda stop: relay.run(self.relay_settings, stop))
+        return Role(lambda stop: relay.run(self.relay_settings, stop, Pulse()))
 
     def reconcile(self) -> "Role":
-        return Role(lambda stop: reconcile.run(self.reconcile_settings, stop))
+        return Role(lambda stop: reconcile.run(self.reconcile_settings, stop, Pulse()))
 
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[asyncpg.Connection]:

@@ -8,7 +8,7 @@ import pytest_asyncio
 from confluent_kafka import Producer
 
 from control_plane.broker import Outgoing, Publisher, Subscriber, create_topics
-from control_plane.settings import KafkaSettings
+from control_plane.settings import KafkaSettings, TopicSettings
 from tests.control_plane.installation import Installation
 from tests.control_plane.waiting import eventually
 
@@ -16,8 +16,8 @@ PARTITIONS = 4
 
 
 @pytest.fixture
-def settings(still: Installation) -> KafkaSettings:
-    settings = KafkaSettings(kafka_bootstrap=still.kafka_bootstrap, topic_prefix=still.topic_prefix, topic_partitions=PARTITIONS)
+def settings(still: Installation) -> TopicSettings:
+    settings = TopicSettings(kafka_bootstrap=still.kafka_bootstrap, topic_prefix=still.topic_prefix, topic_partitions=PARTITIONS)
     create_topics(settings, settings.topics)
     return settings
 
@@ -35,7 +35,7 @@ async def subscribe(settings: KafkaSettings) -> AsyncIterator[Callable[[], Subsc
         await one.close()
 
 
-def test_topics_are_made_once(settings: KafkaSettings) -> None:
+def test_topics_are_made_once(settings: TopicSettings) -> None:
     assert create_topics(settings, settings.topics) == []
 
 

@@ -1,0 +1,35 @@
+"""Which certificate authorities are trusted beside the public ones."""
+
+import ssl
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import certifi
+from pydantic import AfterValidator, FilePath
+
+
+def _holds_certificates(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"{path} holds no certificates in PEM form ({error})") from error
+    return path
+
+
+CaBundle = Annotated[FilePath, AfterValidator(_holds_certificates)]
+"""A PEM file of certificate authorities to trust."""
+
+
+def trusted_pem(bundle: Path | None) -> str:
+    """The public authorities and those of `bundle`, as one PEM text."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in (Path(certifi.where()), bundle) if path is not None)
+
+
+@cache
+def trusted_file(bundle: Path) -> Path:
+    """The same as a file, for clients that take nothing else. It lies in the temporary folder, readable by its owner alone."""
+    with tempfile.NamedTemporaryFile("w", prefix="stratum-ca-", suffix=".pem", encoding="utf-8", delete=False) as file:
+        file.write(trusted_pem(bundle))
+    return Path(file.name)

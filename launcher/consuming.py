@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from threading import Event
@@ -12,6 +12,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from contracts.event import LauncherEvent
+from contracts.pulse import Beat, unwatched
 from contracts.topics import CUT_HEADER, OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER, Topics
 from launcher import metrics
 from launcher.errors import LauncherError, MessageRejected, NotNow
@@ -36,13 +37,13 @@ Handler = Callable[[bytes], Sequence[LauncherEvent]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Which topic is read, and by which group.
+    """Which topic is read, and by which group. `kafka`: what every Kafka client of the installation is told.
 
     `member`: a name that stays over restarts, of one reader at a time. A reader that was killed is then replaced at once; without it,
     its partitions are only given away after `_SESSION_SECONDS`.
     """
 
-    bootstrap: str
+    kafka: Mapping[str, str]
     topics: Topics
     topic: str
     group: str
@@ -56,10 +57,11 @@ class MessageLoop:
     comes again and finds its effect done.
     """
 
-    def __init__(self, subscription: Subscription, handle: Handler, publisher: Publisher) -> None:
+    def __init__(self, subscription: Subscription, handle: Handler, publisher: Publisher, beat: Beat = unwatched) -> None:
         self._subscription = subscription
         self._handle = handle
         self._publisher = publisher
+        self._beat = beat
         self._held: deque[Message] = deque()
         self._pause = _Pause()
         self._log = log.bind(topic=subscription.topic)
@@ -69,6 +71,7 @@ class MessageLoop:
         consumer = self._consumer()
         try:
             while not stop.is_set():
+                self._beat()
                 self._take(consumer)
                 if self._held and self._pause.is_over():
                     self._work(consumer)
@@ -77,7 +80,7 @@ class MessageLoop:
 
     def _consumer(self) -> Consumer:
         settings: dict[str, str | int | bool] = {
-            "bootstrap.servers": self._subscription.bootstrap,
+            **self._subscription.kafka,
             "group.id": self._subscription.group,
             "session.timeout.ms": _SESSION_SECONDS * 1000,
             "auto.offset.reset": "earliest",
@@ -123,7 +126,7 @@ class MessageLoop:
             self._store(consumer, self._held.popleft())
         metrics.PAUSED.labels(self._subscription.topic).set(waits is not None)
         if waits is not None:
-            seconds = self._pause.begin()
+            seconds = self._pause.begin(waits.retry_after_seconds)
             self._log.warning("paused", reason=str(waits), seconds=seconds, held=len(self._held))
         else:
             self._pause.end()
@@ -133,6 +136,7 @@ class MessageLoop:
         """What to tell of each message that was handled, and what the next one waits for."""
         outcomes: list[list[Outgoing]] = []
         for message in self._held:
+            self._beat()
             try:
                 outcomes.append(self._outcome(message))
             except NotNow as reason:
@@ -188,14 +192,15 @@ def _value(message: Message) -> bytes:
 
 
 class _Pause:
-    """Waits that double while the cause lasts."""
+    """Waits that double while the cause lasts, or as long as was asked for, if that is longer."""
 
     def __init__(self) -> None:
         self._until = float("-inf")
         self._next = _FIRST_PAUSE_SECONDS
 
-    def begin(self) -> float:
-        seconds, self._next = self._next, min(self._next * 2, _LONGEST_PAUSE_SECONDS)
+    def begin(self, asked_seconds: float | None = None) -> float:
+        seconds = min(max(self._next, asked_seconds or 0), _LONGEST_PAUSE_SECONDS)
+        self._next = min(self._next * 2, _LONGEST_PAUSE_SECONDS)
         self._until = time.monotonic() + seconds
         return seconds
 

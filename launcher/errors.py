@@ -6,7 +6,14 @@ class LauncherError(Exception):
 
 
 class NotNow(LauncherError):
-    """Something it depends on is away or full; the same message is tried again later, nothing is given up."""
+    """Something it depends on is away or full; the same message is tried again later, nothing is given up.
+
+    `retry_after_seconds`: how long it asked to be left alone, if it did.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
 
 
 class KeysUnavailable(NotNow):
@@ -22,7 +29,15 @@ class PublishFailed(NotNow):
 
 
 class StorageUnavailable(NotNow):
-    """The object store does not take log chunks."""
+    """The object store does not answer."""
+
+
+class ChunkRefused(NotNow):
+    """The object store refuses a chunk of a log: its bucket is missing, a key is wrong, or another shipper has put it."""
+
+
+class NotLeading(NotNow):
+    """Another may do this now, or soon: only the holder of the Lease does it."""
 
 
 class MessageRejected(LauncherError):

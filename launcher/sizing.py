@@ -9,6 +9,8 @@ from contracts.model import Contract
 from launcher.errors import CommandUnfit
 
 MOST_SHUFFLE_PARTITIONS = 20_000
+SMALL_INPUT_BYTES = 64 * 2**20
+"""Up to here a run is over in seconds."""
 
 
 class Resources(Contract):
@@ -38,6 +40,11 @@ def size(command: Command, action: Action, profile: Profile) -> Resources:
         raise CommandUnfit("RESOURCES_OUT_OF_BOUNDS", f"action {action.name!r}, profile {action.profile!r}: {'; '.join(problems)}")
     sized = _from_data(weighted_bytes(command.inputs, action.complexity), profile)
     return sized.model_copy(update=asked.model_dump(exclude_none=True))
+
+
+def is_short(command: Command) -> bool:
+    """Whether the run is over in seconds: before the optimizing compiler has paid for itself."""
+    return sum(each.bytes for each in command.inputs) <= SMALL_INPUT_BYTES
 
 
 def weighted_bytes(inputs: Iterable[InputDataset], complexity: float) -> float:

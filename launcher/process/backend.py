@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from contracts.command import AttemptRef, Command
 from launcher.backend import Submitted
 from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, JobConflict, LauncherError
+from launcher.exit_meaning import TAIL_BYTES
 from launcher.job import Ended, Job, JobSpec, JobState, Pending, Running, name_of
 from launcher.process.ending import enforce_wish, now, settle
-from launcher.process.exit_meaning import TAIL_BYTES, explain
+from launcher.process.exit_meaning import explain
 from launcher.process.folder import Exit, JobFolder
 from launcher.sizing import Resources
 

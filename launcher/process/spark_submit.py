@@ -23,13 +23,11 @@ from launcher.job import JobSpec
 from launcher.process.backend import Launch
 from launcher.process.class_archive import ClassArchive
 from launcher.process.folder import JobFolder
-from launcher.settings import Settings
-from launcher.sizing import Resources
+from launcher.settings import LocalSettings
+from launcher.sizing import Resources, is_short
 
 SMALLEST_HEAP = 512
 """MiB that a driver needs in any case."""
-SMALL_INPUT_BYTES = 64 * 2**20
-"""Up to here a run is over in seconds."""
 MEMORY_SHARE = 0.75
 """Part of the machine's memory that all local jobs together may take."""
 _PASSED_ON = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|SSL_CERT_\w+|(HTTPS?|NO|https?|no)_(PROXY|proxy)")
@@ -54,15 +52,13 @@ def local_shape(resources: Resources, slots: int, cores: int, memory_mebibytes: 
 
 def _compiler(spec: JobSpec) -> list[str]:
     """A short run ends before the optimizing compiler has paid for itself; it, and a concurrent collector, would only cost."""
-    if sum(each.bytes for each in spec.command.inputs) > SMALL_INPUT_BYTES:
-        return []
-    return ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    return ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if is_short(spec.command) else []
 
 
 class SparkSubmit:
     """Makes the launch of each job; see `launcher.process.backend.Launcher`."""
 
-    def __init__(self, settings: Settings, archive_folder: Path) -> None:
+    def __init__(self, settings: LocalSettings, archive_folder: Path) -> None:
         self._settings = settings
         self._archive_folder = archive_folder
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from launcher.process.exit_meaning import explain, last_meaningful_line
+from launcher.exit_meaning import last_meaningful_line
+from launcher.process.exit_meaning import explain
 from launcher.process.folder import Cause, Exit
 from tests.launcher.samples import RESOURCES
 

@@ -4,9 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependencies deploy/images/spark/entrypoint deploy/local/steps.sh \
+	deploy/local/kind deploy/local/minikube deploy/local/one-node deploy/local/test-cluster)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help demo test check format contracts tpch clean
+.PHONY: help demo test test-cluster check format contracts tpch clean
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -14,9 +16,12 @@ demo: .venv/ready ## Run the main job on real flights, with real parts, on this 
 	@$(BIN)/stratum demo
 
 test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not cluster"
 
-check: .venv/ready ## Format, lint, types, import rules, generated files, lock files
+test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes, run the main job there, break parts of it
+	@deploy/local/test-cluster
+
+check: .venv/ready ## Format, lint, types, import rules, generated files, lock files, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -24,6 +29,7 @@ check: .venv/ready ## Format, lint, types, import rules, generated files, lock f
 	$(BIN)/python -m contracts check
 	$(BIN)/python -m stratum.local.jars check
 	$(BIN)/uv lock --check
+	$(BIN)/shellcheck -x $(SCRIPTS)
 
 tpch: .venv/ready ## All 22 TPC-H queries against DuckDB's answers
 	$(BIN)/pytest tests/tpch

@@ -27,6 +27,7 @@ check: .venv/ready ## Format, lint, types, import rules, generated files, lock f
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts check
+	$(BIN)/python -m deploy.templates check
 	$(BIN)/python -m stratum.local.jars check
 	$(BIN)/uv lock --check
 	$(BIN)/shellcheck -x $(SCRIPTS)
@@ -38,8 +39,9 @@ format: .venv/ready ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-contracts: .venv/ready ## Generate schemas and references from the models
+contracts: .venv/ready ## Generate schemas, references and templates from the models
 	$(BIN)/python -m contracts generate
+	$(BIN)/python -m deploy.templates generate
 
 clean: ## Remove the virtual environment and caches; data of `stratum up` stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

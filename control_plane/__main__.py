@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from contracts.errors import ContractError
+from contracts.pulse import Pulse, serve
 from control_plane import reconcile as reconcile_role
 from control_plane import relay as relay_role
 from control_plane import schema, tenants
@@ -22,7 +23,6 @@ from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
 from control_plane.errors import ControlPlaneError, Unavailable
-from control_plane.pulse import Pulse, serve
 from control_plane.settings import (
     ApiSettings,
     DatabaseSettings,

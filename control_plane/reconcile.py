@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from contracts.event import launcher_event
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.manifest import Manifest
+from contracts.pulse import Pulse
 from contracts.states import AttemptState
 from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER
 from control_plane import lifecycle, metrics, observations, proposals, seal
@@ -21,7 +22,6 @@ from control_plane.database import Database, queries
 from control_plane.errors import ObjectMissing, ProposalRejected, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.proposals import Checked
-from control_plane.pulse import Pulse
 from control_plane.settings import ReconcileSettings
 from control_plane.storage import Storage
 

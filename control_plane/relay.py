@@ -9,13 +9,13 @@ import structlog
 
 from contracts.command import AttemptRef, CancelCommand, Command, DatasetName, InputDataset, ResourceProfile
 from contracts.layout import StorageRoot
+from contracts.pulse import Pulse
 from contracts.tokens import KeyRing
 from contracts.topics import Topics
 from control_plane import metrics
 from control_plane.broker import Outgoing, Publisher
 from control_plane.database import connect, passing_errors, queries
 from control_plane.errors import Unavailable
-from control_plane.pulse import Pulse
 from control_plane.settings import RelaySettings
 
 log = structlog.get_logger()

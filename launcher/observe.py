@@ -10,6 +10,7 @@ import structlog
 from contracts.command import AttemptRef
 from contracts.event import JobEnded, JobPending, LauncherEvent, Relist
 from contracts.http import DatabaseTime
+from contracts.pulse import Beat, unwatched
 from launcher import metrics
 from launcher.backend import Backend
 from launcher.errors import ClockUnavailable, NotNow
@@ -60,6 +61,7 @@ class Observer:
         cluster: str,
         relist_seconds: float,
         retention: timedelta,
+        beat: Beat = unwatched,
     ) -> None:
         self._backend = backend
         self._publish = publish
@@ -67,6 +69,7 @@ class Observer:
         self._logs_complete = logs_complete
         self._cluster = cluster
         self._retention = retention
+        self._beat = beat
         self._relist_due = Every(relist_seconds)
         self._untold: dict[str, Job] = {}
         self._ends_told: set[str] = set()
@@ -74,6 +77,7 @@ class Observer:
     def run(self, stop: Event) -> None:
         """Watch until `stop`."""
         while not stop.is_set():
+            self._beat()
             try:
                 self.look(_LOOK_SECONDS)
                 if self._relist_due.now():

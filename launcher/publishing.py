@@ -31,13 +31,16 @@ def event_message(topic: str, event: LauncherEvent) -> Outgoing:
 
 
 class Publisher:
-    """An idempotent producer that reports only what is on all replicas. For any thread."""
+    """An idempotent producer that reports only what is on all replicas. For any thread.
 
-    def __init__(self, bootstrap: str, events_topic: str) -> None:
+    `kafka`: what every Kafka client of the installation is told.
+    """
+
+    def __init__(self, kafka: Mapping[str, str], events_topic: str) -> None:
         self._events_topic = events_topic
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **kafka,
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 0,

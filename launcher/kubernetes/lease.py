@@ -102,7 +102,7 @@ class Lease:
             self._seen_version, self._seen_at = version, time.monotonic()
         if spec.get("holderIdentity") in (None, "", self._holder):
             return True
-        return time.monotonic() - self._seen_at > spec.get("leaseDurationSeconds", self._duration)
+        return time.monotonic() - self._seen_at > float(spec.get("leaseDurationSeconds", self._duration))
 
     def _taken(self, lease: Document) -> Document:
         spec, now = lease.get("spec", {}), _now()

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic_settings import BaseSettings
 
+from contracts.pulse import Pulse
 from contracts.tokens import KeyRing
 from control_plane import reconcile, relay, schema
 from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
-from control_plane.pulse import Pulse
 from control_plane.reconcile import Reconciler
 from control_plane.settings import ApiSettings, ReconcileSettings, RelaySettings, TopicSettings
 from control_plane.storage import Storage

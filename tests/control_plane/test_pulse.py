@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from contracts.pulse import Pulse, serve
 from control_plane import reconcile, relay
-from control_plane.pulse import Pulse, serve
 from stratum.local.ports import choose_port
 from tests.control_plane.commands import Command
 from tests.control_plane.installation import Installation, Role, prepare_topics, running

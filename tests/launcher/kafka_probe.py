@@ -32,6 +32,11 @@ class KafkaProbe:
         finally:
             consumer.close()
 
+    @property
+    def client(self) -> dict[str, str]:
+        """What a Kafka client is told."""
+        return {"bootstrap.servers": self.bootstrap}
+
     def send(self, topic: str, *values: bytes, key: bytes | None = b"key") -> None:
         for value in values:
             self.producer.produce(topic, value, key)

@@ -28,7 +28,7 @@ def launch_program(spec: JobSpec, folder: JobFolder) -> Launch:
 
 
 def main(bootstrap: str, prefix: str, jwks_url: str, jobs: str, catalog: str) -> None:
-    topics = Topics(prefix)
+    topics, kafka = Topics(prefix), {"bootstrap.servers": bootstrap}
     with httpx.Client() as http, ProcessBackend.open(Path(jobs), 2, launch_program) as backend:
         submit = SubmitHandler(backend, JwksKeys(jwks_url, http), LiveCatalog([Path(catalog)], print), "here")
 
@@ -38,8 +38,8 @@ def main(bootstrap: str, prefix: str, jwks_url: str, jobs: str, catalog: str) ->
             os.kill(os.getpid(), signal.SIGKILL)
             return []
 
-        subscription = Subscription(bootstrap, topics, topics.commands, f"{prefix}.submit", "here")
-        MessageLoop(subscription, submit_and_die, Publisher(bootstrap, topics.events)).run(threading.Event())
+        subscription = Subscription(kafka, topics, topics.commands, f"{prefix}.submit", "here")
+        MessageLoop(subscription, submit_and_die, Publisher(kafka, topics.events)).run(threading.Event())
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ class Reader:
     def running(self) -> "Iterator[Reader]":
         stop = threading.Event()
         topics = self.kafka.topics
-        subscription = Subscription(self.kafka.bootstrap, topics, topics.commands, self.group)
-        loop = MessageLoop(subscription, self._handle, Publisher(self.kafka.bootstrap, topics.events))
+        subscription = Subscription(self.kafka.client, topics, topics.commands, self.group)
+        loop = MessageLoop(subscription, self._handle, Publisher(self.kafka.client, topics.events))
         thread = threading.Thread(target=loop.run, args=(stop,))
         thread.start()
         try:

@@ -11,7 +11,8 @@ from botocore.config import Config
 from contracts.layout import StorageRoot
 from launcher.errors import StorageUnavailable
 from launcher.job import Ended, JobSpec
-from launcher.log_shipping import CHUNK_BYTES, COMPLETE, LogShipper
+from launcher.log_chunks import CHUNK_BYTES, COMPLETE
+from launcher.log_shipping import LogShipper
 from launcher.process.backend import ProcessBackend
 from launcher.process.ending import stop_jobs
 from tests.launcher.launcher_program import launch_program

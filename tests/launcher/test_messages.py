@@ -64,7 +64,7 @@ class Installation:
         with ExitStack() as stack:
             http = stack.enter_context(httpx.Client())
             backend = stack.enter_context(ProcessBackend.open(self.jobs, 2, launch_program, grace_seconds=1, most_pending=most_pending))
-            topics, publisher = self.kafka.topics, Publisher(self.kafka.bootstrap, self.kafka.topics.events)
+            topics, publisher = self.kafka.topics, Publisher(self.kafka.client, self.kafka.topics.events)
             catalog = LiveCatalog([self.catalog], self.complaints.append, check_seconds=0)
             submit = SubmitHandler(backend, JwksKeys(self.api.jwks_url, http), catalog, "here")
             cancel = CancelHandler(backend, JwksKeys(self.api.jwks_url, http), "here")
@@ -72,8 +72,8 @@ class Installation:
             observer = Observer(
                 backend, publisher.publish_events, clock, lambda _: True, cluster="here", relist_seconds=0.5, retention=timedelta(minutes=5)
             )
-            commands = Subscription(self.kafka.bootstrap, topics, topics.commands, f"{topics.prefix}.submit", "here")
-            cancels = Subscription(self.kafka.bootstrap, topics, topics.cancels, f"{topics.prefix}.cancel", "here")
+            commands = Subscription(self.kafka.client, topics, topics.commands, f"{topics.prefix}.submit", "here")
+            cancels = Subscription(self.kafka.client, topics, topics.cancels, f"{topics.prefix}.cancel", "here")
             roles = [
                 MessageLoop(commands, submit, publisher).run,
                 MessageLoop(cancels, cancel, publisher).run,

@@ -9,7 +9,7 @@ import pytest
 from launcher.errors import LauncherError
 from launcher.process.folder import JobFolder
 from launcher.process.spark_submit import LocalShape, SparkSubmit, application_file, java_of, local_shape
-from launcher.settings import Settings, SettingsError, load
+from launcher.settings import LocalSettings, SettingsError, load
 from tests.launcher.samples import RESOURCES, a_spec
 
 ENVIRONMENT = {
@@ -27,7 +27,7 @@ ENVIRONMENT = {
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalSettings:
     jars = tmp_path / "jars"
     jars.mkdir()
     (jars / "some.jar").touch()
@@ -36,7 +36,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("STRATUM_JOBS_DIR", str(tmp_path / "jobs"))
     monkeypatch.setenv("STRATUM_SPARK_JARS_DIR", str(jars))
     monkeypatch.setenv("JAVA_HOME", os.environ.get("JAVA_HOME") or _java_home())
-    return load(Settings)
+    return load(LocalSettings)
 
 
 def _java_home() -> str:
@@ -44,18 +44,18 @@ def _java_home() -> str:
     return next(line.split("=")[1].strip() for line in shown.splitlines() if "java.home" in line)
 
 
-def test_missing_and_wrong_settings_are_all_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_wrong_settings_are_all_named(settings: LocalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STRATUM_KAFKA_BOOTSTRAP")
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("STRATUM_MAX_LOCAL_JOBS", "none")
     monkeypatch.setenv("STRATUM_JWKS_URL", "ftp://x")
     with pytest.raises(SettingsError) as error:
-        load(Settings)
+        load(LocalSettings)
     for name in ("STRATUM_KAFKA_BOOTSTRAP", "JAVA_HOME", "STRATUM_MAX_LOCAL_JOBS", "STRATUM_JWKS_URL"):
         assert name in str(error.value)
 
 
-def test_launch(settings: Settings, tmp_path: Path) -> None:
+def test_launch(settings: LocalSettings, tmp_path: Path) -> None:
     folder = JobFolder(tmp_path / "job")
     launch = SparkSubmit(settings, tmp_path / "archives")(a_spec(), folder)
     line = list(launch.arguments)
@@ -72,7 +72,7 @@ def test_launch(settings: Settings, tmp_path: Path) -> None:
     assert "STRATUM_DATABASE_URL" not in launch.environment
 
 
-def test_no_jars_is_told(settings: Settings, tmp_path: Path) -> None:
+def test_no_jars_is_told(settings: LocalSettings, tmp_path: Path) -> None:
     (settings.spark_jars_dir / "some.jar").unlink()
     with pytest.raises(LauncherError, match="STRATUM_SPARK_JARS_DIR"):
         SparkSubmit(settings, tmp_path)(a_spec(), JobFolder(tmp_path))

@@ -1,4 +1,4 @@
-"""Whether the loops of a role still turn: what the liveness probe of a role without an API asks."""
+"""Whether the loops of a service still turn: what the liveness probe of one without an API asks."""
 
 import json
 import time
@@ -10,6 +10,14 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
+
+Beat = Callable[[], object]
+"""Called by a loop at each turn."""
+
+
+def unwatched() -> None:
+    """The beat of a loop that nobody watches."""
+
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -29,10 +37,14 @@ class Pulse:
         """The loop turns; before it does again, it pauses on purpose for so long."""
         self._due[loop] = time.monotonic() + pause_seconds + self.patience_seconds
 
+    def forget(self, loop: str) -> None:
+        """The loop has ended, and not by getting stuck."""
+        self._due.pop(loop, None)
+
     def stuck(self) -> list[str]:
         """Loops that should have turned and did not."""
         now = time.monotonic()
-        return sorted(loop for loop, due in self._due.items() if due < now)
+        return sorted(loop for loop, due in self._due.copy().items() if due < now)
 
 
 def serve(port: int, pulse: Pulse) -> ThreadingWSGIServer:

@@ -26,7 +26,7 @@ def driver_pod(spec: JobSpec, place: Place, config: KubernetesConfig, platform: 
     """The spec of the driver's pod. `secret_name`: the Secret with the command, which need not exist yet."""
     work_volumes, _ = work_folders(config)
     ca_volumes, _, _ = ca_folder(config)
-    command = {"name": "command", "secret": {"secretName": secret_name, "defaultMode": 0o440}}
+    command = {"name": names.COMMAND_VOLUME, "secret": {"secretName": secret_name, "defaultMode": 0o440}}
     return {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": spec.command.time_limit_seconds,
@@ -64,7 +64,12 @@ def _driver(spec: JobSpec, place: Place, config: KubernetesConfig, platform: Pla
         "resources": jvm_resources(spec.resources.driver_cores, spec.resources.driver_memory, config),
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "command", "mountPath": names.COMMAND_DIR, "readOnly": True}, *work_mounts, _LOG_MOUNT, *ca_mounts],
+        "volumeMounts": [
+            {"name": names.COMMAND_VOLUME, "mountPath": names.COMMAND_DIR, "readOnly": True},
+            *work_mounts,
+            _LOG_MOUNT,
+            *ca_mounts,
+        ],
     }
 
 

@@ -71,3 +71,9 @@ def secret_manifest(spec: JobSpec, place: Place, config: KubernetesConfig, platf
             names.EXECUTOR_TEMPLATE_KEY: json.dumps(template),  # JSON is YAML
         },
     }
+
+
+def command_secret_name(job: Document) -> str:
+    """The name of the Secret that a Job's pod waits for."""
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    return next(str(each["secret"]["secretName"]) for each in volumes if each["name"] == names.COMMAND_VOLUME)

@@ -23,6 +23,7 @@ DRIVER: Final = "driver"
 EXECUTOR: Final = "executor"
 LOGS: Final = "logs"
 
+COMMAND_VOLUME: Final = "command"
 COMMAND_DIR: Final = "/etc/stratum/command"
 COMMAND_KEY: Final = "command.json"
 EXECUTOR_TEMPLATE_KEY: Final = "executor-pod.yaml"

@@ -32,7 +32,7 @@ class Lease:
         self._api = api
         self._folder = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._name = name
-        self._holder = holder
+        self.holder = holder
         self._duration = duration_seconds
         self._good_until = float("-inf")
         self._seen_version = ""
@@ -89,7 +89,7 @@ class Lease:
         """
         self._good_until = float("-inf")
         lease = self._api.get(self._path)
-        if lease["spec"].get("holderIdentity") == self._holder:
+        if lease["spec"].get("holderIdentity") == self.holder:
             self._api.replace(self._path, {**lease, "spec": {**lease["spec"], "holderIdentity": "", "renewTime": _now()}})
 
     @property
@@ -100,14 +100,14 @@ class Lease:
         version, spec = lease["metadata"]["resourceVersion"], lease.get("spec", {})
         if version != self._seen_version:
             self._seen_version, self._seen_at = version, time.monotonic()
-        if spec.get("holderIdentity") in (None, "", self._holder):
+        if spec.get("holderIdentity") in (None, "", self.holder):
             return True
         return time.monotonic() - self._seen_at > float(spec.get("leaseDurationSeconds", self._duration))
 
     def _taken(self, lease: Document) -> Document:
         spec, now = lease.get("spec", {}), _now()
-        taken = {**spec, "holderIdentity": self._holder, "leaseDurationSeconds": self._duration, "renewTime": now}
-        if spec.get("holderIdentity") != self._holder:
+        taken = {**spec, "holderIdentity": self.holder, "leaseDurationSeconds": self._duration, "renewTime": now}
+        if spec.get("holderIdentity") != self.holder:
             taken |= {"acquireTime": now, "leaseTransitions": spec.get("leaseTransitions", 0) + 1}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **lease, "spec": taken}
 

@@ -3,8 +3,6 @@
 Jobs behave as `tests/launcher/job_program.py` reads from the command's parameters.
 """
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from launcher.backend import Backend
 from launcher.errors import JobAbsent, JobConflict
 from launcher.job import Ended, Job, JobSpec, Pending, Running
-from tests.launcher.samples import a_spec, eventually
+from tests.launcher.samples import eventually
 
 
 class World(Protocol):
@@ -20,16 +18,28 @@ class World(Protocol):
 
     backend: Backend
     slots: int
+    patience: float
+    """Seconds that anything may take."""
+    look_seconds: float
+    """How long one look waits for a change: none where a look costs nothing."""
+    held: dict[str, Any]
+    """Parameters of a job that runs until it is released."""
 
     def restart(self) -> None:
         """Replace `backend` by a fresh one over the same jobs, as if the launcher had been killed."""
 
-    def shared_file(self, name: str) -> Path:
-        """A file that the test and the jobs see."""
+    def spec(self, parameters: dict[str, Any] | None = None, **changes: Any) -> JobSpec:
+        """A job that this world can run, and whose starts it counts."""
+
+    def starts(self, spec: JobSpec) -> int:
+        """How often the program of a job was started."""
+
+    def release(self, *specs: JobSpec) -> None:
+        """Let jobs that are held and run come to their end."""
 
 
 def state_of(world: World, name: str) -> Job | None:
-    world.backend.changes(0)
+    world.backend.changes(world.look_seconds)
     return next((job for job in world.backend.jobs() if job.name == name), None)
 
 
@@ -38,79 +48,83 @@ def until(world: World, spec: JobSpec, wanted: type[Any]) -> Any:
         job = state_of(world, spec.name)
         return job.state if job and isinstance(job.state, wanted) else None
 
-    return eventually(look, f"{spec.name} to be {wanted.__name__}")
+    return eventually(look, f"{spec.name} to be {wanted.__name__}", world.patience)
 
 
-def occupy(world: World) -> tuple[list[JobSpec], Callable[[], None]]:
-    """Fill every slot; the second value frees them all."""
-    gate = world.shared_file("gate")
-    specs = [a_spec({"seconds": 60, "until_file": str(gate)}) for _ in range(world.slots)]
+def until_started(world: World, spec: JobSpec) -> None:
+    eventually(lambda: state_of(world, spec.name) and world.starts(spec), f"the program of {spec.name}", world.patience)
+
+
+def occupy(world: World) -> list[JobSpec]:
+    """Fill every slot with jobs that are held."""
+    specs = [world.spec(world.held) for _ in range(world.slots)]
     for spec in specs:
         world.backend.submit(spec)
     for spec in specs:
         until(world, spec, Running)
-    return specs, gate.touch
+    return specs
 
 
 class BackendConformance:
     def test_runs_to_completion(self, world: World) -> None:
-        spec = a_spec()
+        spec = world.spec()
         assert not world.backend.submit(spec).adopted
         ended = until(world, spec, Ended)
         assert (ended.outcome, ended.exit_code) == ("completed", 0)
 
     def test_lists_what_was_asked(self, world: World) -> None:
-        spec = a_spec()
+        spec = world.spec()
         world.backend.submit(spec)
-        job = eventually(lambda: state_of(world, spec.name), "the job")
+        job = eventually(lambda: state_of(world, spec.name), "the job", world.patience)
         assert (job.name, job.attempt, job.storage_root) == (spec.name, spec.attempt, spec.command.storage_root)
 
     def test_failure_tells_code_and_last_error(self, world: World) -> None:
-        spec = a_spec({"lines": ["working", "ValueError: column `amout` not found", "bye"], "exit_code": 1})
+        spec = world.spec({"lines": ["working", "ValueError: column `amout` not found", "bye"], "exit_code": 1})
         world.backend.submit(spec)
         ended = until(world, spec, Ended)
         assert (ended.outcome, ended.exit_code) == ("failed", 1)
         assert "ValueError: column `amout` not found" in ended.message
 
     def test_second_submission_is_adopted(self, world: World) -> None:
-        started = world.shared_file("started")
-        spec = a_spec({"started_file": str(started)})
+        spec = world.spec()
         world.backend.submit(spec)
         assert world.backend.submit(spec).adopted
         until(world, spec, Ended)
         assert world.backend.submit(spec).adopted
         assert isinstance(until(world, spec, Ended), Ended)
-        assert len(started.read_text().split()) == 1
+        assert world.starts(spec) == 1
 
     def test_other_command_of_the_name_is_a_conflict(self, world: World) -> None:
-        spec = a_spec()
+        spec = world.spec()
         world.backend.submit(spec)
-        other = a_spec({"exit_code": 1}, process_id=str(spec.command.process_id))
+        other = world.spec({"exit_code": 1}, process_id=str(spec.command.process_id))
         assert other.name == spec.name
         with pytest.raises(JobConflict):
             world.backend.submit(other)
         assert until(world, spec, Ended).outcome == "completed"
 
     def test_volatile_fields_make_no_other_work(self, world: World) -> None:
-        spec = a_spec()
+        spec = world.spec()
         world.backend.submit(spec)
-        again = a_spec(process_id=str(spec.command.process_id), start_before=spec.command.start_before.isoformat(), flow_token="renewed")
+        again = world.spec(
+            process_id=str(spec.command.process_id), start_before=spec.command.start_before.isoformat(), flow_token="renewed"
+        )
         assert world.backend.submit(again).adopted
 
-    def test_waits_for_room_with_a_cause_and_in_order(self, world: World) -> None:
-        _, free = occupy(world)
-        started = world.shared_file("started")
-        first, second = (a_spec({"started_file": str(started), "lines": [n]}) for n in ("first", "second"))
+    def test_waits_for_room_with_a_cause(self, world: World) -> None:
+        running = occupy(world)
+        first, second = world.spec(), world.spec()
         world.backend.submit(first)
         world.backend.submit(second)
         assert until(world, first, Pending).cause
-        assert until(world, first, Pending) != until(world, second, Pending)
-        free()
+        assert until(world, second, Pending).cause
+        assert world.starts(first) == world.starts(second) == 0
+        world.release(*running)
         assert until(world, first, Ended).outcome == "completed"
         assert until(world, second, Ended).outcome == "completed"
 
     def test_kill_running(self, world: World) -> None:
-        spec = a_spec({"seconds": 60, "helper": True})
+        spec = world.spec({"seconds": 60, "helper": True})
         world.backend.submit(spec)
         until(world, spec, Running)
         assert world.backend.kill(spec.attempt, "cancelled by the caller") is None
@@ -119,56 +133,54 @@ class BackendConformance:
         assert "cancelled by the caller" in ended.message
 
     def test_kill_what_does_not_listen(self, world: World) -> None:
-        started = world.shared_file("started")
-        spec = a_spec({"seconds": 60, "ignore_sigterm": True, "started_file": str(started)})
+        spec = world.spec({"seconds": 60, "ignore_sigterm": True})
         world.backend.submit(spec)
-        eventually(lambda: state_of(world, spec.name) and started.exists(), "the program")
+        until_started(world, spec)
         world.backend.kill(spec.attempt, "cancelled")
         assert until(world, spec, Ended).outcome == "killed"
 
     def test_kill_pending_never_starts(self, world: World) -> None:
-        _, free = occupy(world)
-        started = world.shared_file("started")
-        spec = a_spec({"started_file": str(started)})
+        running = occupy(world)
+        spec = world.spec()
         world.backend.submit(spec)
         until(world, spec, Pending)
         world.backend.kill(spec.attempt, "cancelled")
         assert until(world, spec, Ended).outcome == "killed"
-        free()
-        after = a_spec()
+        world.release(*running)
+        after = world.spec()
         world.backend.submit(after)
         until(world, after, Ended)
-        assert not started.exists()
+        assert world.starts(spec) == 0
 
     def test_kill_ended_changes_nothing(self, world: World) -> None:
-        spec = a_spec()
+        spec = world.spec()
         world.backend.submit(spec)
         before = until(world, spec, Ended)
         assert world.backend.kill(spec.attempt, "too late") == before
         assert until(world, spec, Ended) == before
 
     def test_absent(self, world: World) -> None:
-        attempt = a_spec().attempt
+        attempt = world.spec().attempt
         with pytest.raises(JobAbsent):
             world.backend.kill(attempt, "cancelled")
         world.backend.remove(attempt)
 
     def test_time_limit(self, world: World) -> None:
-        spec = a_spec({"seconds": 60}, time_limit_seconds=1)
+        spec = world.spec({"seconds": 60}, time_limit_seconds=1)
         world.backend.submit(spec)
         ended = until(world, spec, Ended)
         assert ended.outcome == "time_limit"
         assert "1 s" in ended.message
 
     def test_removed_is_gone(self, world: World) -> None:
-        spec = a_spec()
+        spec = world.spec()
         world.backend.submit(spec)
         until(world, spec, Ended)
         world.backend.remove(spec.attempt)
         assert state_of(world, spec.name) is None
 
     def test_changes_tells_each_state_once(self, world: World) -> None:
-        spec = a_spec()
+        spec = world.spec()
         world.backend.submit(spec)
         seen: list[Any] = []
 
@@ -176,31 +188,30 @@ class BackendConformance:
             seen.extend(job.state for job in world.backend.changes(0.1) if job.name == spec.name)
             return bool(seen) and isinstance(seen[-1], Ended)
 
-        eventually(look, "the end")
+        eventually(look, "the end", world.patience)
         assert len(seen) == len(set(seen))
         assert not world.backend.changes(0)
 
     def test_jobs_outlive_the_launcher(self, world: World) -> None:
-        gate, started = world.shared_file("gate"), world.shared_file("started")
-        spec = a_spec({"seconds": 60, "until_file": str(gate), "started_file": str(started)})
+        spec = world.spec(world.held)
         world.backend.submit(spec)
-        eventually(lambda: state_of(world, spec.name) and started.exists(), "the program")
+        until_started(world, spec)
         world.restart()
         assert isinstance(until(world, spec, Running), Running)
         assert world.backend.submit(spec).adopted
-        gate.touch()
+        world.release(spec)
         assert until(world, spec, Ended).outcome == "completed"
-        assert len(started.read_text().split()) == 1
+        assert world.starts(spec) == 1
 
     def test_end_is_seen_after_a_restart(self, world: World) -> None:
-        spec = a_spec({"exit_code": 3})
+        spec = world.spec({"exit_code": 3})
         world.backend.submit(spec)
         until(world, spec, Ended)
         world.restart()
         assert [job.state.exit_code for job in world.backend.changes(0) if isinstance(job.state, Ended)] == [3]
 
     def test_wish_to_end_outlives_the_launcher(self, world: World) -> None:
-        spec = a_spec({"seconds": 60})
+        spec = world.spec({"seconds": 60})
         world.backend.submit(spec)
         until(world, spec, Running)
         world.backend.kill(spec.attempt, "cancelled")

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from contracts.identifiers import new_id
 from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, LauncherError
 from launcher.job import Ended, JobSpec, Pending, Running
 from launcher.process.backend import Launch, ProcessBackend
@@ -32,6 +34,8 @@ def launch_program(spec: JobSpec, folder: JobFolder) -> Launch:
 
 class ProcessWorld:
     slots = 2
+    patience = 15.0
+    look_seconds = 0.0
 
     def __init__(self, root: Path, stack: ExitStack) -> None:
         self.root = root / "jobs"
@@ -50,6 +54,22 @@ class ProcessWorld:
     def close(self) -> None:
         self._opened.close()
         stop_jobs(self.root, "the test is over", grace_seconds=0.2)
+
+    @property
+    def held(self) -> dict[str, Any]:
+        return {"seconds": 60, "until_file": str(self.shared_file("gate"))}
+
+    def spec(self, parameters: dict[str, Any] | None = None, **changes: Any) -> JobSpec:
+        process_id = changes.setdefault("process_id", str(new_id()))
+        started = self.shared_file(f"started-{process_id}")
+        return a_spec({"started_file": str(started), **(parameters or {})}, **changes)
+
+    def starts(self, spec: JobSpec) -> int:
+        started = Path(spec.command.parameters["started_file"])
+        return len(started.read_text().split()) if started.exists() else 0
+
+    def release(self, *specs: JobSpec) -> None:
+        self.shared_file("gate").touch()
 
     def shared_file(self, name: str) -> Path:
         return self._files / name
@@ -196,7 +216,7 @@ def test_reused_pid_is_not_taken_for_the_job(world: ProcessWorld) -> None:
 
 
 def test_never_more_than_the_slots(world: ProcessWorld) -> None:
-    _, free = occupy(world)
+    running = occupy(world)
     waiting = [a_spec() for _ in range(3)]
     for spec in waiting:
         world.backend.submit(spec)
@@ -205,7 +225,7 @@ def test_never_more_than_the_slots(world: ProcessWorld) -> None:
     assert sum(isinstance(state, Running) for state in states) == 2
     causes = [until(world, spec, Pending).cause for spec in waiting]
     assert causes == [f"waiting for one of 2 local slots, place {place}" for place in (1, 2, 3)]
-    free()
+    world.release(*running)
     for spec in waiting:
         assert until(world, spec, Ended).outcome == "completed"
 
@@ -252,7 +272,7 @@ def test_meaning_of_ends(world: ProcessWorld, parameters: dict[str, object], out
 
 
 def test_stop_jobs_ends_what_runs_and_keeps_what_waits(world: ProcessWorld) -> None:
-    specs, _ = occupy(world)
+    specs = occupy(world)
     waiting = a_spec()
     world.backend.submit(waiting)
     assert stop_jobs(world.root, "the platform was stopped", grace_seconds=1.0) == 2

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from contracts.access import TABLE
 from contracts.asyncapi import asyncapi_document
 from contracts.documents import MODELS, json_schema_of
 from contracts.states_reference import states_reference
@@ -18,6 +20,7 @@ def generated_files() -> Mapping[str, str]:
         **{f"contracts/schemas/{name}.json": _json(json_schema_of(name)) for name in MODELS},
         "contracts/asyncapi.json": _json(asyncapi_document()),
         "docs/reference/states.md": states_reference(),
+        "helm/stratum/files/access.json": _json([asdict(access) for access in TABLE]),
     }
 
 

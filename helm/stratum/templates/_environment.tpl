@@ -1,0 +1,112 @@
+{{/* Variables of containers (docs/reference/settings.md). Secrets come by reference, never by value. */}}
+
+{{- define "stratum.env.database" -}}
+- name: STRATUM_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ include "stratum.databaseSecret" . }}, key: {{ .Values.database.existingSecret.key }}}}
+- {name: STRATUM_DATABASE_POOL_SIZE, value: {{ .Values.database.poolSize | quote }}}
+{{- end }}
+
+{{- define "stratum.env.kafka" -}}
+- {name: STRATUM_KAFKA_BOOTSTRAP, value: {{ include "stratum.kafkaBootstrap" . | quote }}}
+- {name: STRATUM_TOPIC_PREFIX, value: {{ .Values.kafka.topicPrefix | quote }}}
+- {name: STRATUM_KAFKA_SECURITY_PROTOCOL, value: {{ .Values.kafka.securityProtocol }}}
+{{- with .Values.kafka.sasl }}
+{{- if .mechanism }}
+- {name: STRATUM_KAFKA_SASL_MECHANISM, value: {{ .mechanism }}}
+- name: STRATUM_KAFKA_SASL_USERNAME
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret.name }}, key: {{ .existingSecret.usernameKey }}}}
+- name: STRATUM_KAFKA_SASL_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret.name }}, key: {{ .existingSecret.passwordKey }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "stratum.env.topics" -}}
+{{- $topics := .Values.kafka.topics }}
+{{- $one := .Values.dev.enabled }}
+- {name: STRATUM_TOPIC_PARTITIONS, value: {{ $topics.partitions | quote }}}
+- {name: STRATUM_TOPIC_REPLICATION, value: {{ ternary 1 $topics.replication $one | quote }}}
+{{- if and $topics.minInsyncReplicas (not $one) }}
+- {name: STRATUM_TOPIC_MIN_INSYNC_REPLICAS, value: {{ $topics.minInsyncReplicas | quote }}}
+{{- end }}
+- {name: STRATUM_TOPIC_RETENTION_HOURS, value: {{ $topics.retentionHours | quote }}}
+{{- end }}
+
+{{- define "stratum.env.s3Address" -}}
+- {name: STRATUM_S3_ENDPOINT, value: {{ include "stratum.s3Endpoint" . | quote }}}
+- {name: STRATUM_S3_REGION, value: {{ .Values.s3.region | quote }}}
+{{- end }}
+
+{{- define "stratum.env.s3" -}}
+{{ include "stratum.env.s3Address" . }}
+{{- with .Values.s3.publicEndpoint }}
+- {name: STRATUM_S3_PUBLIC_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+- name: STRATUM_S3_ACCESS_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "stratum.s3Secret" . }}, key: {{ .Values.s3.existingSecret.accessKeyKey }}}}
+- name: STRATUM_S3_SECRET_KEY
+  valueFrom: {secretKeyRef: {name: {{ include "stratum.s3Secret" . }}, key: {{ .Values.s3.existingSecret.secretKeyKey }}}}
+{{- end }}
+
+{{- define "stratum.env.tokens" -}}
+- {name: STRATUM_CALLBACK_BASE_URL, value: {{ include "stratum.callbackBaseUrl" . | quote }}}
+- name: STRATUM_SIGNING_KEY_FILE
+  value: {{ range $number, $key := .Values.signingKeys.existingSecret.keys }}{{ if $number }}:{{ end }}/etc/stratum/keys/{{ $key }}{{ end }}
+{{- end }}
+{{- define "stratum.mount.tokens" -}}
+- {name: keys, mountPath: /etc/stratum/keys, readOnly: true}
+{{- end }}
+{{- define "stratum.volume.tokens" -}}
+- {name: keys, secret: {secretName: {{ include "stratum.signingSecret" . }}}}
+{{- end }}
+
+{{- define "stratum.env.ca" -}}
+{{- if include "stratum.caConfigMap" . }}
+- {name: STRATUM_CA_BUNDLE, value: /etc/stratum/ca/{{ include "stratum.caKey" . }}}
+{{- end }}
+{{- end }}
+{{- define "stratum.mount.ca" -}}
+{{- if include "stratum.caConfigMap" . }}
+- {name: ca, mountPath: /etc/stratum/ca, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "stratum.volume.ca" -}}
+{{- if include "stratum.caConfigMap" . }}
+- {name: ca, configMap: {name: {{ include "stratum.caConfigMap" . }}}}
+{{- end }}
+{{- end }}
+
+{{/* The catalog is mounted as a whole folder: a file mounted by `subPath` would never change. */}}
+{{- define "stratum.env.catalog" -}}
+- {name: STRATUM_CATALOG_DIR, value: "builtin:/etc/stratum/catalog"}
+- {name: STRATUM_JOBS_IMAGE, value: {{ include "stratum.image" (list . "spark") | quote }}}
+{{- end }}
+{{- define "stratum.mount.catalog" -}}
+- {name: catalog, mountPath: /etc/stratum/catalog, readOnly: true}
+{{- end }}
+{{- define "stratum.volume.catalog" -}}
+- {name: catalog, configMap: {name: {{ include "stratum.catalogConfigMap" . }}}}
+{{- end }}
+
+{{- define "stratum.env.launcher" -}}
+- {name: STRATUM_LAUNCHER_BACKEND, value: kubernetes}
+- {name: STRATUM_CLUSTER, value: {{ .Values.clusterName | quote }}}
+- {name: STRATUM_CALLBACK_BASE_URL, value: {{ include "stratum.callbackBaseUrl" . | quote }}}
+- {name: STRATUM_JWKS_URL, value: {{ printf "%s/.well-known/jwks.json" (include "stratum.callbackBaseUrl" .) | quote }}}
+- {name: STRATUM_KUBERNETES_CONFIG_FILE, value: /etc/stratum/kubernetes/config.yaml}
+- {name: STRATUM_KILL_GRACE_SECONDS, value: {{ .Values.runs.killGraceSeconds | quote }}}
+- {name: STRATUM_METRICS_PORT, value: "9090"}
+{{- end }}
+{{- define "stratum.mount.launcher" -}}
+- {name: kubernetes, mountPath: /etc/stratum/kubernetes, readOnly: true}
+{{- end }}
+{{- define "stratum.volume.launcher" -}}
+- {name: kubernetes, configMap: {name: {{ include "stratum.fullname" . }}-kubernetes}}
+{{- end }}
+
+{{/* Authorities are read at the start: other ones need other pods. */}}
+{{- define "stratum.caChecksum" -}}
+{{- with .Values.privateCA.pem }}
+stratum.dev/ca-checksum: {{ sha256sum . }}
+{{- end }}
+{{- end }}

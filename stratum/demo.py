@@ -18,6 +18,7 @@ from stratum.cli.ingest import transfer_progress
 from stratum.cli.output import ago, console, duration, say, say_titled, show_table, size, table
 from stratum.cli.process_view import live_progress
 from stratum.client import Client
+from stratum.client.settings import Settings, resolve
 from stratum.errors import CorruptDataset, MissingLibrary, NotFound
 
 if TYPE_CHECKING:
@@ -52,18 +53,20 @@ class Timings:
         self.parts[part] = time.monotonic() - began
 
 
-def run_demo(bring_up: Callable[[], dict[str, Any]]) -> None:
-    """Do all of it, and print what happens. `bring_up` starts the platform and returns its document.
+def run_demo(bring_up: Callable[[], dict[str, Any]] | None = None) -> None:
+    """Do all of it, and print what happens.
+
+    Args:
+        bring_up: starts the platform of this machine and returns its document. None: the platform that the environment names.
 
     Raises:
         CorruptDataset: the result is not what the CSV says it should be.
     """
     archive = flights_archive()
     timings = Timings()
-    with timings.of("platform"):
-        document = bring_up()
-    say_titled("Platform", document["url"])
-    with Client(document["url"], document["token"]) as client, tempfile.TemporaryDirectory(prefix="stratum-demo-") as folder:
+    platform = resolve() if bring_up is None else _brought_up(bring_up, timings)
+    say_titled("Platform", platform.url)
+    with Client(platform.url, platform.token) as client, tempfile.TemporaryDirectory(prefix="stratum-demo-") as folder:
         flights = _unpacked(archive, Path(folder))
         source = _ingest(client, flights, timings)
         _run(client, timings, "filter", {"condition": CONDITION}, reads="source", makes=FILTERED)
@@ -76,7 +79,7 @@ def run_demo(bring_up: Callable[[], dict[str, Any]]) -> None:
     say_titled("Check", f"all {result.num_rows} groups are those that pyarrow counts in the CSV itself", style="green")
     _print_places(sealed.manifest)
     _print_timings(timings)
-    _print_next()
+    _print_next(is_here=bring_up is not None)
 
 
 def flights_archive() -> Path:
@@ -111,6 +114,12 @@ def check(result: "pa.Table", flights: Path, ingested: int) -> None:
     if expected != found:
         different = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
         raise CorruptDataset(f"The result differs from the CSV in {len(different)} groups, the first being {different[0]}.")
+
+
+def _brought_up(bring_up: Callable[[], dict[str, Any]], timings: Timings) -> Settings:
+    with timings.of("platform"):
+        document = bring_up()
+    return Settings(document["url"], document["token"])
 
 
 def _unpacked(archive: Path, folder: Path) -> Path:
@@ -181,18 +190,19 @@ def _print_timings(timings: Timings) -> None:
     show_table(shown)
 
 
-def _print_next() -> None:
+def _print_next(*, is_here: bool) -> None:
     say("Try next", "bold")
     # as it can be typed here: `make demo` runs a program that is not on the PATH
     program = "stratum" if shutil.which("stratum") else os.path.relpath(sys.argv[0])
     query = "SELECT origin, dest, count(*) AS flights FROM source GROUP BY origin, dest"
+    stop = [(f"{program} down", "stop the platform; its data stays")] if is_here else []
     for command, meaning in (
         (f"{program} head {ENTITY} {VERSION} {RESULT}", "the result as rows"),
         (f"{program} reproduce {ENTITY} {VERSION} {RESULT}", "make it again, and compare"),
         (f"{program} run {ENTITY} {VERSION} sql -p query='{query}' --output-dataset routes --wait", "ask something else"),
         (f"{program} datasets {ENTITY}", "all that is sealed"),
         (f"{program} list", "all that was run"),
-        (f"{program} down", "stop the platform; its data stays"),
+        *stop,
     ):
         say(f"  {command}")
         say(f"      {meaning}", "dim")

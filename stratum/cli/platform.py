@@ -1,5 +1,6 @@
 """`up`, `down`, `status`, `demo`: the platform on this machine."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,9 +59,15 @@ def status(json: Json = False) -> None:
 
 
 def demo() -> None:
-    """Show all of it on real data: 336,776 flights ingested, filtered, aggregated, checked."""
+    """Show all of it on real data: 336,776 flights ingested, filtered, aggregated, checked.
+
+    On the platform that STRATUM_URL names; without it, one is started on this machine.
+    """
     from stratum.demo import run_demo
 
+    if os.environ.get("STRATUM_URL"):
+        run_demo()
+        return
     with _local_platform() as platform:
         run_demo(lambda: _bring_up(platform))
 

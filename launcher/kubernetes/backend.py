@@ -54,7 +54,11 @@ class KubernetesBackend:
             try:
                 yield backend
             finally:
-                backend._watch.stop()
+                backend.close()
+
+    def close(self) -> None:
+        """End the watches. Jobs go on."""
+        self._watch.stop()
 
     def submit(self, spec: JobSpec) -> Submitted:
         """See `Backend.submit`. A try whose answer was lost is found by the next one.

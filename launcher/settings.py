@@ -108,7 +108,7 @@ class LocalSettings(SubmitSettings, ObserveSettings, StoreAccess, JobsSettings):
     java_home: Path = Field(validation_alias="JAVA_HOME")
 
 
-class KubernetesSettings(StoreSettings):
+class KubernetesSettings(ServiceSettings, StoreSettings):
     """Where jobs are Jobs of a cluster. It has no keys to the object store: those are the tenants'."""
 
     model_config = CONFIG

@@ -15,7 +15,7 @@ MARGIN_SECONDS = 2.0
 
 
 def lead(lease: Lease, said: Path, stop: Event) -> None:
-    while not stop.wait(0.05):
+    while not stop.wait(0.01):
         try:
             lease.require(MARGIN_SECONDS)
         except NotLeading:

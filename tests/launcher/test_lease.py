@@ -2,12 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +15,7 @@ import yaml
 from contracts.identifiers import new_id
 from tests.cluster.cluster import Cluster
 from tests.launcher.samples import eventually
+from tests.launcher.wire import Wire
 
 pytestmark = pytest.mark.cluster
 DURATION = 5
@@ -67,42 +66,6 @@ def election(tmp_path: Path) -> Iterator[Election]:
     cluster.kubectl("create", "namespace", namespace)
     yield Election(cluster, namespace, tmp_path)
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
-
-
-class Wire:
-    """A way to the API server that can be made to swallow everything, as a network that is cut does."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._whole = threading.Event()
-        self._whole.set()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self._whole.clear()
-
-    def mend(self) -> None:
-        self._whole.set()
-
-    def close(self) -> None:
-        self._whole.set()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection(self._target)
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
-        with source, sink, suppress(OSError):
-            while part := source.recv(65536):
-                self._whole.wait()
-                sink.sendall(part)
 
 
 @pytest.fixture

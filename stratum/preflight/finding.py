@@ -1,5 +1,6 @@
 """What a check found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,3 +34,11 @@ def failed(detail: str, remedy: str) -> Finding:
 def skipped(detail: str, remedy: str = "") -> Finding:
     """It could not be asked, or there is nothing to ask."""
     return Finding("skip", detail, remedy)
+
+
+def worst(findings: Sequence[Finding]) -> Finding:
+    """The first of the worst status; of several that pass, all are told."""
+    order = ("fail", "warn", "skip", "pass")
+    least = min(findings, key=lambda finding: order.index(finding.status))
+    alike = list(dict.fromkeys(finding.detail for finding in findings if finding.status == least.status))
+    return Finding(least.status, "; ".join(alike), least.remedy)

@@ -60,7 +60,7 @@ def checks(target: Target) -> list[Check]:
         ),
         Check(GROUP, "topics", lambda: judge_topics(kafka.seen, wanted), needs=("reachable",)),
         Check(GROUP, "partitions", lambda: judge_partitions(kafka.seen, wanted), needs=("reachable", "topics")),
-        Check(GROUP, "retention", lambda: judge_retention(kafka.seen, longest_wait_ms(target.catalog)), needs=("reachable", "topics")),
+        Check(GROUP, "retention", kafka.retention, needs=("reachable", "topics")),
         Check(GROUP, "message size", lambda: judge_message_size(kafka.seen), needs=("reachable", "topics")),
         Check(GROUP, "replication", lambda: judge_replication(kafka.seen), needs=("reachable", "topics")),
         Check(GROUP, "write and read", kafka.write_and_read, needs=("reachable",)),
@@ -93,6 +93,10 @@ class Kafka:
                 "STRATUM_KAFKA_SECURITY_PROTOCOL, STRATUM_KAFKA_SASL_* and STRATUM_CA_BUNDLE.",
             )
         return passed(f"{self.seen.brokers} broker{'s' * (self.seen.brokers != 1)} at {self._bootstrap}")
+
+    def retention(self) -> Finding:
+        """How long messages are kept, beside the longest process of the catalog."""
+        return judge_retention(self.seen, longest_wait_ms(self._target.catalog), may_be_bounded=self._target.local_home is not None)
 
     def write_and_read(self) -> Finding:
         """A message through a topic made for it, which no service reads."""
@@ -235,8 +239,12 @@ def longest_wait_ms(catalog: Catalog) -> int:
     return 1000 * max(limit.start_before_seconds + limit.time_limit_seconds for limit in limits)
 
 
-def judge_retention(seen: Seen, wait_ms: int) -> Finding:
-    """Judge that nothing is removed while its process is open."""
+def judge_retention(seen: Seen, wait_ms: int, *, may_be_bounded: bool = False) -> Finding:
+    """Judge that nothing is removed while its process is open.
+
+    Args:
+        may_be_bounded: on one's own machine, where the disk counts more than a long backlog.
+    """
     unknown = [topic.name for topic in seen.topics.values() if not topic.settings]
     if unknown:
         return skipped(f"the settings of {', '.join(unknown)} may not be read", "Allow DescribeConfigs on the topics, to have them judged.")
@@ -255,7 +263,7 @@ def judge_retention(seen: Seen, wait_ms: int) -> Finding:
         return failed(detail, cure)
     if 0 <= kept[shortest] < wait_ms + _OUTAGE_MS:
         return warned(f"{detail}: an outage over a weekend loses messages", cure)
-    if bounded:
+    if bounded and not may_be_bounded:
         return warned(
             f"limited by size too: {', '.join(bounded)}", f"kafka-configs.sh --alter --topic {bounded[0]} --delete-config retention.bytes."
         )

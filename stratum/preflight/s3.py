@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.layout import StorageRoot
 from stratum.preflight import clock, contract_version, store, web
 from stratum.preflight.errors import Unreachable
-from stratum.preflight.finding import Finding, failed, passed, skipped, warned
+from stratum.preflight.finding import Finding, failed, passed, skipped, warned, worst
 from stratum.preflight.runner import Check
 from stratum.preflight.target import Target
 from stratum.preflight.upload_expiry import expiry_days, judge_expiry
@@ -246,14 +246,6 @@ class S3:
     def _key(self, root: StorageRoot, name: str) -> str:
         # no identifier begins with '_': this never meets data
         return f"{root.prefix}_preflight/{secrets.token_hex(8)}/{name}"
-
-
-def worst(findings: Sequence[Finding]) -> Finding:
-    """The first of the worst status; of several that pass, all are told."""
-    order = ("fail", "warn", "skip", "pass")
-    least = min(findings, key=lambda finding: order.index(finding.status))
-    alike = list(dict.fromkeys(finding.detail for finding in findings if finding.status == least.status))
-    return Finding(least.status, "; ".join(alike), least.remedy)
 
 
 def judge_race(answers: Counter[str]) -> Finding:

@@ -126,7 +126,7 @@ def find(**said: Any) -> Target:
         given = {name: value for name, value in said.items() if value is not None}
         target = Target.model_validate(dict(_Environment()) | given)
     except ValidationError as error:
-        problems = "; ".join(f"STRATUM_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors(include_input=False))
+        problems = "; ".join(_problem(each["loc"], each["msg"]) for each in error.errors(include_input=False))
         raise Invalid(f"The settings are wrong: {problems}.", "Correct them; docs/reference/settings.md lists all.") from error
     if any(getattr(target, name) for name in _ADDRESSES):
         return target
@@ -137,6 +137,10 @@ def find(**said: Any) -> Target:
             f"There is nothing to look at: none of {names} is set, and no platform was ever up here.", "Set them, or `stratum up`."
         )
     return Target.model_validate(dict(target) | local | given)
+
+
+def _problem(where: tuple[int | str, ...], message: str) -> str:
+    return f"STRATUM_{str(where[0]).upper()}: {message}" if where else message
 
 
 def _local_platform(folder: Path) -> dict[str, Any] | None:

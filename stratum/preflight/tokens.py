@@ -25,7 +25,7 @@ def checks(target: Target) -> list[Check]:
         Check(GROUP, "public keys", tokens.public_keys),
         Check(GROUP, "signing key", tokens.signing_key),
         Check(GROUP, "published", tokens.published, needs=("public keys", "signing key")),
-        Check(GROUP, "callback address", lambda: judge_callback(target.callback_base_url)),
+        Check(GROUP, "callback address", lambda: judge_callback(target.callback_base_url, on_cluster=target.kind == "cluster")),
     ]
 
 
@@ -94,7 +94,7 @@ def judge_keys(keys: list[dict[str, str]], url: str) -> Finding:
     return passed(f"{len(keys)} Ed25519 key{'s' * (len(keys) != 1)} at {url}")
 
 
-def judge_callback(url: str | None) -> Finding:
+def judge_callback(url: str | None, *, on_cluster: bool = False) -> Finding:
     """Judge where runs send their tokens: encrypted, or not beyond the cluster or this machine."""
     if url is None:
         return skipped("STRATUM_CALLBACK_BASE_URL is not set", "Set it to the API's address as runs reach it.")
@@ -102,6 +102,8 @@ def judge_callback(url: str | None) -> Finding:
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
         return failed(f"{url} is no address", "Set STRATUM_CALLBACK_BASE_URL to http(s)://host:port.")
+    if on_cluster and is_loopback(host):
+        return failed(f"{url} is the pod itself to every run", "Set STRATUM_CALLBACK_BASE_URL to the API's Service, or its Ingress.")
     if parts.scheme == "https":
         return passed(url)
     if is_loopback(host):

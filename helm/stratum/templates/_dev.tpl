@@ -2,13 +2,13 @@
 {{- define "stratum.devSecrets" -}}
 {{- if not (hasKey .Values.dev "generated") }}
 {{- $fullname := include "stratum.fullname" . }}
-{{- $minio := (lookup "v1" "Secret" .Release.Namespace (printf "%s-minio" $fullname)).data | default dict }}
+{{- $s3 := (lookup "v1" "Secret" .Release.Namespace (printf "%s-s3" $fullname)).data | default dict }}
 {{- $postgres := (lookup "v1" "Secret" .Release.Namespace (printf "%s-postgresql" $fullname)).data | default dict }}
 {{- $apiKey := (lookup "v1" "Secret" .Release.Namespace (printf "%s-api-key" $fullname)).data | default dict }}
 {{- $signing := (lookup "v1" "Secret" .Release.Namespace (printf "%s-signing-keys" $fullname)).data | default dict }}
 {{- $generated := dict
-  "s3AccessKey" (ternary (index $minio "access-key" | default "" | b64dec) (randAlphaNum 20) (hasKey $minio "access-key"))
-  "s3SecretKey" (ternary (index $minio "secret-key" | default "" | b64dec) (randAlphaNum 40) (hasKey $minio "secret-key"))
+  "s3AccessKey" (ternary (index $s3 "access-key" | default "" | b64dec) (randAlphaNum 20) (hasKey $s3 "access-key"))
+  "s3SecretKey" (ternary (index $s3 "secret-key" | default "" | b64dec) (randAlphaNum 40) (hasKey $s3 "secret-key"))
   "password" (ternary (index $postgres "password" | default "" | b64dec) (randAlphaNum 32) (hasKey $postgres "password"))
   "apiKey" (ternary (index $apiKey "api-key" | default "" | b64dec) (randAlphaNum 40) (hasKey $apiKey "api-key"))
   "signingKey" (ternary (index $signing "signing-key.pem" | default "" | b64dec) (genPrivateKey "ed25519") (hasKey $signing "signing-key.pem")) }}

@@ -65,7 +65,7 @@ http://{{ include "stratum.fullname" . }}-api.{{ .Release.Namespace }}.svc:{{ .V
 {{ .Values.database.existingSecret.name | default (printf "%s-postgresql" (include "stratum.fullname" .)) }}
 {{- end }}
 {{- define "stratum.s3Secret" -}}
-{{ .Values.s3.existingSecret.name | default (printf "%s-minio" (include "stratum.fullname" .)) }}
+{{ .Values.s3.existingSecret.name | default (printf "%s-s3" (include "stratum.fullname" .)) }}
 {{- end }}
 {{- define "stratum.signingSecret" -}}
 {{ .Values.signingKeys.existingSecret.name | default (printf "%s-signing-keys" (include "stratum.fullname" .)) }}
@@ -87,7 +87,6 @@ http://{{ include "stratum.fullname" . }}-api.{{ .Release.Namespace }}.svc:{{ .V
 
 {{/* JSON list of tenants with nothing left open. `dev` adds `local`, unless a tenant has this name. */}}
 {{- define "stratum.tenants" -}}
-{{- $fullname := include "stratum.fullname" . }}
 {{- $given := .Values.tenants }}
 {{- $names := list }}
 {{- range $given }}{{ $names = append $names .name }}{{ end }}
@@ -98,7 +97,7 @@ http://{{ include "stratum.fullname" . }}-api.{{ .Release.Namespace }}.svc:{{ .V
 {{- end }}
 {{- $all := list }}
 {{- range $given }}
-{{- $base := dict "namespace" (printf "%s-%s" $fullname .name) "createNamespace" true "prefix" "" "maxInFlight" 1000 "quota" dict "limits" list "queue" "" "priorityClass" "" "s3" dict "apiKey" dict }}
+{{- $base := dict "namespace" (printf "%s-%s" $.Release.Namespace .name) "createNamespace" true "prefix" "" "maxInFlight" 1000 "quota" dict "limits" list "queue" "" "priorityClass" "" "s3" dict "apiKey" dict }}
 {{- $all = append $all (mergeOverwrite $base (deepCopy .)) }}
 {{- end }}
 {{- toJson $all }}

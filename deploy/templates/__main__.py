@@ -13,6 +13,7 @@ import yaml
 from contracts.bucket_policy import control_plane_policy, runs_policy
 from contracts.command import Command
 from contracts.layout import StorageRoot
+from deploy.templates.access_table import with_access_table
 from deploy.templates.spark_application import apache_application, kubeflow_application
 from launcher.job import JobSpec
 from launcher.kubernetes.config import KubernetesConfig
@@ -22,16 +23,23 @@ from launcher.kubernetes.platform import Platform
 from launcher.kubernetes.spark_arguments import driver_arguments
 from launcher.sizing import Resources
 
-FOLDER = Path(__file__).parent
-EXAMPLE = FOLDER.parents[1] / "contracts" / "examples" / "command" / "good-given-resources.json"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "contracts/examples/command/good-given-resources.json"
+REFERENCE = "docs/reference/kubernetes.md"
 CONFIG = KubernetesConfig.model_validate(
     {"tenants": {"acme": {"namespace": "stratum-acme"}}, "sidecar_image": "registry.example/stratum/launcher:0.1.0"}
 )
 PLATFORM = Platform(cluster="production", s3_endpoint="https://s3.example", s3_region="eu-central-1", kill_grace_seconds=20)
 
 
+def made_files() -> dict[str, str]:
+    """Text of every file, by its path from the repository's root."""
+    reference = with_access_table((ROOT / REFERENCE).read_text(encoding="utf-8"))
+    return {**{f"deploy/templates/{name}": text for name, text in templates().items()}, REFERENCE: reference}
+
+
 def templates() -> dict[str, str]:
-    """Text of every file, by its name in this folder."""
+    """Text of every template, by its name in this folder."""
     command = Command.model_validate_json(EXAMPLE.read_text(encoding="utf-8")).model_copy(update={"storage_root": "s3://lake/acme"})
     assert command.resource_profile is not None, "the example gives its resources"  # noqa: S101
     spec = JobSpec.of(command, Resources.model_validate(command.resource_profile.model_dump()))
@@ -51,10 +59,11 @@ def templates() -> dict[str, str]:
     }
 
 
-def stale() -> list[str]:
-    """Names of files that are missing, or are not what is made today."""
-    made = templates()
-    return [name for name, text in made.items() if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != text]
+def stale() -> dict[str, str]:
+    """Files that are missing, or are not what is made today, with what they should hold."""
+    return {
+        name: text for name, text in made_files().items() if not (path := ROOT / name).is_file() or path.read_text(encoding="utf-8") != text
+    }
 
 
 class _Plain(yaml.SafeDumper):
@@ -84,14 +93,14 @@ def main() -> int:
     if sys.argv[1:] not in (["generate"], ["check"]):
         print(__doc__, file=sys.stderr)
         return 2
-    names = stale()
+    files = stale()
     if sys.argv[1] == "check":
-        for name in names:
-            print(f"stale: deploy/templates/{name}; mend with: python -m deploy.templates generate", file=sys.stderr)
-        return 1 if names else 0
-    for name in names:
-        (FOLDER / name).write_text(templates()[name], encoding="utf-8")
-        print(f"wrote deploy/templates/{name}")
+        for name in files:
+            print(f"stale: {name}; mend with: python -m deploy.templates generate", file=sys.stderr)
+        return 1 if files else 0
+    for name, text in files.items():
+        (ROOT / name).write_text(text, encoding="utf-8")
+        print(f"wrote {name}")
     return 0
 
 

@@ -60,7 +60,8 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "stratum.labels" $ | nindent 8 }}
+        {{- include "stratum.selector" $ | nindent 8 }}
+        app.kubernetes.io/part-of: stratum
         app.kubernetes.io/component: {{ .name }}
     spec:
       automountServiceAccountToken: false

@@ -79,6 +79,8 @@
 {{/* The catalog is mounted as a whole folder: a file mounted by `subPath` would never change. */}}
 {{- define "stratum.env.catalog" -}}
 - {name: STRATUM_CATALOG_DIR, value: "builtin:/etc/stratum/catalog"}
+{{- end }}
+{{- define "stratum.env.jobsImage" -}}
 - {name: STRATUM_JOBS_IMAGE, value: {{ include "stratum.image" (list . "spark") | quote }}}
 {{- end }}
 {{- define "stratum.mount.catalog" -}}

@@ -24,7 +24,8 @@ securityContext:
 {{- mergeOverwrite (deepCopy $.Values.defaults) (deepCopy (index $.Values (index . 1))) | toJson }}
 {{- end }}
 
-{{/* A Deployment of ours. Keys: root, component, image, args, account, ports, probes, env, mounts, volumes, autoscaled, annotations. */}}
+{{/* A Deployment of ours. Keys: root, component, image, args, account, token, ports, probes, env, mounts, volumes,
+autoscaled, annotations, and needs: what is waited for when `dev` brings it. */}}
 {{- define "stratum.deployment" -}}
 {{- $ := .root }}
 {{- $own := include "stratum.component" (list $ .component) | fromJson }}
@@ -51,7 +52,8 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "stratum.labels" $ | nindent 8 }}
+        {{- include "stratum.selector" $ | nindent 8 }}
+        app.kubernetes.io/part-of: stratum
         app.kubernetes.io/component: {{ .component }}
         {{- if eq (first .ports).name "metrics" }}
         stratum.dev/metrics: "true"
@@ -77,11 +79,15 @@ spec:
       initContainers:
         - name: wait
           {{- include "stratum.containerOf" (list $ "controlPlane") | nindent 10 }}
-          args: [wait, schema, broker]
+          args: {{ concat (list "wait") .needs | toJson }}
           resources: {{ toJson $own.resources }}
           env:
+            {{- if has "schema" .needs }}
             {{- include "stratum.env.database" $ | nindent 12 }}
+            {{- end }}
+            {{- if has "broker" .needs }}
             {{- include "stratum.env.kafka" $ | nindent 12 }}
+            {{- end }}
       {{- end }}
       containers:
         - name: {{ .component }}

@@ -33,7 +33,8 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "stratum.labels" $ | nindent 8 }}
+        {{- include "stratum.selector" $ | nindent 8 }}
+        app.kubernetes.io/part-of: stratum
         app.kubernetes.io/component: {{ .name }}
     spec:
       restartPolicy: Never
@@ -54,11 +55,7 @@ spec:
           args: {{ concat (list "wait") .needs | toJson }}
           resources: {{ toJson $resources }}
           env:
-            {{- include "stratum.env.database" $ | nindent 12 }}
-            {{- include "stratum.env.kafka" $ | nindent 12 }}
-            {{- include "stratum.env.s3" $ | nindent 12 }}
-          volumeMounts:
-            - {name: tmp, mountPath: /tmp}
+            {{- (first .containers).env | nindent 12 }}
       {{- end }}
       containers:
         {{- range .containers }}

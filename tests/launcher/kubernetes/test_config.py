@@ -1,0 +1,67 @@
+"""The configuration of the cluster is read strictly."""
+
+from pathlib import Path
+
+import pytest
+
+from launcher.kubernetes.config import load_config
+from launcher.settings import SettingsError
+
+LEAST = "tenants: {acme: {namespace: stratum-acme}}\nsidecar_image: stratum-launcher:0.1.0\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "kubernetes.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_least(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, LEAST))
+    assert config.namespaces == ("stratum-acme",)
+    assert config.place("acme").service_account == "stratum-driver"
+
+
+def test_tenants_may_differ(tmp_path: Path) -> None:
+    text = """
+        queue: spark
+        sidecar_image: x
+        tenants:
+          acme: {namespace: one, queue: own, s3_secret: {name: keys}}
+          globex: {namespace: two}
+          initech: {namespace: two}
+    """
+    config = load_config(written(tmp_path, text))
+    assert config.namespaces == ("one", "two")
+    assert (config.place("acme").queue, config.place("globex").queue) == ("own", "spark")
+    assert (config.place("acme").s3_secret.name, config.place("acme").s3_secret.access_key) == ("keys", "access-key")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "the file"),
+        ("tenants: {}\nsidecar_image: x", "tenants"),
+        (LEAST + "que: spark", "que: Extra inputs are not permitted"),
+        (LEAST + "executors: {alocation: fixed}", "executors.alocation"),
+        (LEAST + "executors: {allocation: auto}", "executors.allocation"),
+        (LEAST + "cpu_request_ratio: 0", "cpu_request_ratio"),
+        (LEAST + "ephemeral_storage: {limit: 5 gigabytes}", "ephemeral_storage.limit"),
+        (LEAST + "tolerations: [{effect: Never}]", "tolerations.0.effect"),
+        (LEAST + "queue: a\nqueue: b", "'queue' is there twice"),
+        ("tenants: {Acme: {namespace: x}}\nsidecar_image: x", "tenants.Acme"),
+        ("tenants: {acme: {namespace: Not_A_Label}}\nsidecar_image: x", "tenants.acme.namespace"),
+        ("tenants: [", "cannot be read"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(SettingsError) as error:
+        load_config(file)
+    assert says in str(error.value)
+    assert str(file) in str(error.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")

@@ -11,6 +11,8 @@ from contracts.errors import ContractError
 
 MANIFEST_NAME = "_manifest.json"
 PROPOSAL_NAME = "_proposal.json"
+LOG_END_NAME = "complete"
+"""Name of the empty object beside the chunks of a log that says that no more will come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,47 @@
 """Driver output, as it was shipped to the object store in chunks: `<log prefix>/NNNNNN.log`."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from contracts.http import LogChunk
+from contracts.layout import LOG_END_NAME
 from control_plane.storage import Storage
 
 MOST_BYTES = 1 << 20
+PATIENCE_SECONDS = 60.0
+"""How long after its end an attempt's log is waited for. A pod that is lost with its node never finishes it."""
 
 
-def read(storage: Storage, sources: list[tuple[str, str]], offset: int, *, ended: bool) -> LogChunk:
-    """At most `MOST_BYTES` from `offset` on, counted over the chunks of all `sources` (bucket, key prefix) in order."""
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """Where one attempt's log lies. `given_up`: nothing more is waited for, whether its end was marked or not."""
+
+    bucket: str
+    prefix: str
+    given_up: bool
+
+
+def read(storage: Storage, sources: Sequence[LogSource], offset: int, *, ended: bool) -> LogChunk:
+    """At most `MOST_BYTES` from `offset` on, counted over the chunks of all `sources` in order. `ended`: there will be no more sources.
+
+    A source is read when those before it grow no more: else what was counted once would count differently later.
+    """
     position = 0
     taken: list[bytes] = []
-    size = 0
-    more = False
-    for bucket, prefix in sources:
-        for chunk in storage.list(bucket, prefix):
-            if not chunk.key.endswith(".log"):
-                continue
+    for source in sources:
+        listed = storage.list(source.bucket, source.prefix)
+        for chunk in (each for each in listed if each.key.endswith(".log")):
             begin, position = position, position + chunk.size
             if position <= offset:
                 continue
-            if size >= MOST_BYTES:
-                more = True
-                break
-            body = storage.get(bucket, chunk.key)[max(offset - begin, 0) :]
-            taken.append(body)
-            size += len(body)
+            if sum(map(len, taken)) >= MOST_BYTES:
+                return _chunk(taken, offset, complete=False)
+            taken.append(storage.get(source.bucket, chunk.key)[max(offset - begin, 0) :])
+        if not source.given_up and all(each.key != source.prefix + LOG_END_NAME for each in listed):
+            return _chunk(taken, offset, complete=False)
+    return _chunk(taken, offset, complete=ended)
+
+
+def _chunk(taken: Sequence[bytes], offset: int, *, complete: bool) -> LogChunk:
     data = b"".join(taken)
-    return LogChunk(text=data.decode(errors="replace"), next_offset=offset + len(data), complete=ended and not more)
+    return LogChunk(text=data.decode(errors="replace"), next_offset=offset + len(data), complete=complete)

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts.layout import LOG_END_NAME
 from launcher.errors import ChunkRefused, StorageUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK_BYTES = 1024 * 1024
-COMPLETE = "complete"
-"""Name of the empty object that says that no further chunk will come."""
 
 ReadLog = Callable[[int, int], bytes]
 """At most so many bytes (second) of the output from that byte on (first); empty at its present end."""
@@ -65,7 +64,7 @@ class LogChunks:
             shipped.chunks += 1
             shipped.offset += len(chunk)
         if ended and not shipped.complete:
-            self._put(COMPLETE, b"")
+            self._put(LOG_END_NAME, b"")
             shipped.complete = True
         return shipped.offset - before
 
@@ -77,7 +76,7 @@ class LogChunks:
         found = _Shipped()
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix):
             for item in page.get("Contents", ()):
-                if item["Key"] == self._prefix + COMPLETE:
+                if item["Key"] == self._prefix + LOG_END_NAME:
                     found.complete = True
                 else:
                     found.chunks += 1

@@ -132,11 +132,16 @@ async def read_logs(
 ) -> LogChunk:
     """Driver output of all attempts, in order, from `offset` on."""
     async with services.database.connection() as connection:
-        rows = [row async for row in queries.log_sources(connection, tenant=caller.tenant, process_id=process_id)]
+        found = queries.log_sources(connection, tenant=caller.tenant, process_id=process_id, patience=logs.PATIENCE_SECONDS)
+        rows = [row async for row in found]
     if not rows:
         raise _not_found(process_id)
     sources = [
-        (row["bucket"], StorageRoot(row["bucket"], row["prefix"]).log_prefix(row["process_id"], row["step"], row["attempt"]))
+        logs.LogSource(
+            row["bucket"],
+            StorageRoot(row["bucket"], row["prefix"]).log_prefix(row["process_id"], row["step"], row["attempt"]),
+            row["given_up"],
+        )
         for row in rows
     ]
     return await asyncio.to_thread(logs.read, services.storage, sources, offset, ended=rows[-1]["ended"])

@@ -88,8 +88,10 @@ SELECT entity_id, data_version, action, parameters, input_dataset, output_datase
 FROM processes WHERE tenant = :tenant AND id = :id;
 
 -- name: log_sources
--- Where the logs of a process lie, oldest attempt first.
-SELECT a.process_id, a.step, a.number AS attempt, t.bucket, t.prefix, p.ended_at IS NOT NULL AS ended
+-- Where the logs of a process lie, oldest attempt first. Nothing is waited for of an attempt that never had a job, or ended long ago.
+SELECT a.process_id, a.step, a.number AS attempt, t.bucket, t.prefix, p.ended_at IS NOT NULL AS ended,
+    a.ended_at IS NOT NULL AND (coalesce(a.submitted_at, a.started_at) IS NULL OR a.ended_at < now() - make_interval(secs => :patience))
+        AS given_up
 FROM processes p JOIN attempts a ON a.process_id = p.id JOIN tenants t ON t.id = p.tenant
 WHERE p.tenant = :tenant AND p.id = :process_id ORDER BY a.step, a.number;
 

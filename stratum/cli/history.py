@@ -33,7 +33,9 @@ def events(process_id: ProcessId, json: Json = False) -> None:
 
 def logs(
     process_id: ProcessId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the process has ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until all of it is there, then tell how the process ended.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Print what the driver of a process wrote, all attempts."""
@@ -45,6 +47,9 @@ def logs(
         for piece in pieces:
             sys.stdout.write(piece)
             sys.stdout.flush()
+        if follow:
+            process = client.get(process_id)
+            sys.stderr.write(f"{process.state}: {process.reason}\n" if process.reason else f"{process.state}\n")
 
 
 def _timeline(found: "list[ProcessEvent]") -> Any:

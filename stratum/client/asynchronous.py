@@ -202,7 +202,7 @@ class AsyncClient:
         return (await self._transport.get(EventPage, _path("processes", process_id, "events"))).items
 
     async def logs(self, process_id: UUID | str, *, follow: bool = False) -> AsyncIterator[str]:
-        """What the driver wrote, in pieces. With `follow` until the process has ended, else what there is now."""
+        """What the driver wrote, in pieces. With `follow` until all is there that will be, else what there is now."""
         offset, pause = 0, FIRST_POLL_SECONDS
         while True:
             chunk = await self._transport.get(LogChunk, _path("processes", process_id, "logs"), {"offset": offset})

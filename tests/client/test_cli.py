@@ -145,6 +145,15 @@ def test_events_and_logs(connected: ScriptedServer) -> None:
     assert json.loads(stratum("logs", ID, "--json").stdout) == {"text": "a line\n"}
 
 
+def test_followed_logs_end_with_the_state(connected: ScriptedServer, process: dict[str, Any]) -> None:
+    chunks = [("one\n", 4, False), ("", 4, False), ("two\n", 8, True)]
+    replies = [Reply(200, {"text": text, "next_offset": offset, "complete": complete}) for text, offset, complete in chunks]
+    connected.answers(*replies, Reply(200, {**process, "state": "failed", "reason": "the driver ran out of memory"}))
+    result = stratum("logs", ID, "-f")
+    assert result.stdout == "one\ntwo\n"
+    assert result.stderr == "failed: the driver ran out of memory\n"
+
+
 def test_a_broken_file_is_refused_before_anything_is_sent(connected: ScriptedServer, tmp_path: Path) -> None:
     connected.answers(problem(404))
     path = tmp_path / "orders.csv"

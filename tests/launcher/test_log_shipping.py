@@ -8,10 +8,10 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from contracts.layout import StorageRoot
+from contracts.layout import LOG_END_NAME, StorageRoot
 from launcher.errors import StorageUnavailable
 from launcher.job import Ended, JobSpec
-from launcher.log_chunks import CHUNK_BYTES, COMPLETE
+from launcher.log_chunks import CHUNK_BYTES
 from launcher.log_shipping import LogShipper
 from launcher.process.backend import ProcessBackend
 from launcher.process.ending import stop_jobs
@@ -77,7 +77,7 @@ def test_grows_chunk_by_chunk_and_is_marked_complete(backend: ProcessBackend, st
     (tmp_path / "gate").touch()
     eventually(lambda: ended(backend, spec), "the end")
     shipper.ship_all()
-    assert store.objects(spec) == {"000000.log": b"one\ntwo\n", "000001.log": b"three\n", "000002.log": b"half a li", COMPLETE: b""}
+    assert store.objects(spec) == {"000000.log": b"one\ntwo\n", "000001.log": b"three\n", "000002.log": b"half a li", LOG_END_NAME: b""}
     assert shipper.is_complete(spec.name)
 
 
@@ -92,7 +92,7 @@ def test_goes_on_after_a_restart(backend: ProcessBackend, store: Store, tmp_path
     again = LogShipper(backend, store.client)
     again.ship_all()
     assert again.is_complete(spec.name)
-    assert store.objects(spec) == {"000000.log": b"one\ntwo\n", "000001.log": b"three\n", COMPLETE: b""}
+    assert store.objects(spec) == {"000000.log": b"one\ntwo\n", "000001.log": b"three\n", LOG_END_NAME: b""}
 
 
 def test_long_output_is_cut(backend: ProcessBackend, store: Store) -> None:
@@ -101,7 +101,7 @@ def test_long_output_is_cut(backend: ProcessBackend, store: Store) -> None:
     backend.submit(spec)
     eventually(lambda: ended(backend, spec), "the end")
     LogShipper(backend, store.client).ship_all()
-    chunks = [body for name, body in store.objects(spec).items() if name != COMPLETE]
+    chunks = [body for name, body in store.objects(spec).items() if name != LOG_END_NAME]
     assert len(chunks) == 3
     assert all(len(chunk) <= CHUNK_BYTES and chunk.endswith(b"\n") for chunk in chunks)
     assert b"".join(chunks).decode().splitlines() == lines

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from launcher.log_chunks import CHUNK_BYTES, COMPLETE, LogChunks
+from contracts.layout import LOG_END_NAME
+from launcher.log_chunks import CHUNK_BYTES, LogChunks
 from launcher.ship_log import follow
 from stratum.local.ports import choose_port
 from tests.figures import report
@@ -76,7 +77,7 @@ def test_follows_the_driver_and_ships_the_rest_when_it_has_ended(pod: Pod) -> No
         eventually(lambda: pod.text() == b"one\ntwo\nthree\n", "the third", timeout=30)
         sidecar.send_signal(signal.SIGTERM)
         assert sidecar.wait(20) == 0
-    assert pod.objects() == {"000000.log": b"one\ntwo\n", "000001.log": b"three\n", "000002.log": b"half a li", COMPLETE: b""}
+    assert pod.objects() == {"000000.log": b"one\ntwo\n", "000001.log": b"three\n", "000002.log": b"half a li", LOG_END_NAME: b""}
 
 
 def test_a_restarted_sidecar_goes_on_where_the_store_says(pod: Pod) -> None:
@@ -91,7 +92,7 @@ def test_a_restarted_sidecar_goes_on_where_the_store_says(pod: Pod) -> None:
         assert second.wait(20) == 0
     with pod.sidecar() as third:  # nothing is left to do
         assert third.wait(20) == 0
-    assert set(pod.objects()) == {"000000.log", "000001.log", COMPLETE}
+    assert set(pod.objects()) == {"000000.log", "000001.log", LOG_END_NAME}
 
 
 def test_a_driver_that_never_started_has_an_empty_log(pod: Pod) -> None:
@@ -99,7 +100,7 @@ def test_a_driver_that_never_started_has_an_empty_log(pod: Pod) -> None:
         eventually(lambda: listens_to_sigterm(sidecar.pid), "it to be up", timeout=30)
         sidecar.send_signal(signal.SIGTERM)
         assert sidecar.wait(20) == 0
-    assert pod.objects() == {COMPLETE: b""}
+    assert pod.objects() == {LOG_END_NAME: b""}
 
 
 def test_is_small_whatever_the_driver_writes(pod: Pod) -> None:
@@ -147,7 +148,7 @@ def test_keeps_trying_when_the_store_is_away_and_the_driver_gone(pod: Pod) -> No
         assert sidecar.wait(20) == 0
         wire.close()
     assert pod.text() == pod.file.read_bytes()
-    assert COMPLETE in pod.objects()
+    assert LOG_END_NAME in pod.objects()
 
 
 def test_a_store_that_comes_back_gets_all(pod: Pod) -> None:
@@ -162,7 +163,7 @@ def test_a_store_that_comes_back_gets_all(pod: Pod) -> None:
     eventually(lambda: pod.text() == b"one\ntwo\n", "what waited", timeout=30)
     stop.set()
     following.join(20)
-    assert COMPLETE in pod.objects()
+    assert LOG_END_NAME in pod.objects()
 
 
 def listens_to_sigterm(pid: int) -> bool:

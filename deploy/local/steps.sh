@@ -60,8 +60,10 @@ step_images() { # the mark of what was built lies in the cluster, so it goes whe
 }
 
 image_inputs() { # one hash of all that goes into the images
-  (cd "$ROOT" && sed -n 's/^!//p' .dockerignore | xargs -I{} find {} -type f -not -name '*.pyc' -print0 2>/dev/null |
-    sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
+  local paths=() path
+  cd "$ROOT"
+  while read -r path; do [ ! -e "$path" ] || paths+=("$path"); done < <(sed -n 's/^!//p' .dockerignore)
+  find "${paths[@]}" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1
 }
 
 step_chart() {

@@ -4,13 +4,15 @@
 #   tools            `need` each program
 #   cluster_up       start the cluster, or find it up; set KUBECONFIG or the context
 #   cluster_down     stop it; what it held is gone
-#   cluster_images   build the images and hand them to its nodes
+#   cluster_images   build the images that are named and hand them to its nodes
 #   VALUES           more arguments of `helm`, an array
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 RELEASE=stratum NAMESPACE=stratum
 API_PORT=${STRATUM_LOCAL_API_PORT:-18080} S3_PORT=${STRATUM_LOCAL_S3_PORT:-19000}
 VALUES=()
+IMAGES=(control-plane launcher spark cli)
+TEST_IMAGES=(own-action)
 
 say() { echo "[$(basename "$0")] $*" >&2; }
 die() { say "$*" && exit 1; }
@@ -20,24 +22,25 @@ main() {
   local step
   [ $# -gt 0 ] || usage
   for step in "$@"; do
-    case $step in up | images | chart | demo | connect | down | env | all) ;; *) usage ;; esac
+    case $step in up | images | test-images | chart | demo | connect | down | env | all) ;; *) usage ;; esac
   done
   tools
-  for step in "$@"; do "step_$step"; done
+  for step in "$@"; do "step_${step//-/_}"; done
 }
 
 usage() {
   cat >&2 <<WORDS
 $0 STEP...
 
-  all       up, images, chart, demo
-  up        start the cluster
-  images    build Stratum's images and load them, when something in them changed
-  chart     install or upgrade the chart, with single-replica PostgreSQL, Kafka and MinIO
-  demo      336,776 flights through the API in the cluster
-  connect   keep API and object store reachable from here, until Ctrl-C
-  env       print what to export for kubectl, helm and stratum
-  down      delete the cluster and all it holds
+  all          up, images, chart, demo
+  up           start the cluster
+  images       build Stratum's images and load them, when something in them changed
+  test-images  the same for what tests/cluster runs beside them
+  chart        install or upgrade the chart, with single-replica PostgreSQL, Kafka and MinIO
+  demo         336,776 flights through the API in the cluster
+  connect      keep API and object store reachable from here, until Ctrl-C
+  env          print what to export for kubectl, helm and stratum
+  down         delete the cluster and all it holds
 WORDS
   exit 2
 }
@@ -49,21 +52,25 @@ step_up() { cluster_up; kubectl get nodes; }
 
 step_down() { cluster_down; }
 
-step_images() { # the mark of what was built lies in the cluster, so it goes when the images go
+step_images() { images_of images "${IMAGES[@]}"; }
+
+step_test_images() { images_of test-images "${IMAGES[@]}" "${TEST_IMAGES[@]}"; }
+
+images_of() { # MARK NAME... - the mark of what was built lies in the cluster, so it goes when the images go
+  local mark=$1 inputs built && shift
   cluster_up >&2
-  local inputs built
-  inputs=$(image_inputs)
-  built=$(kubectl -n default get configmap stratum-images --ignore-not-found -o jsonpath='{.data.inputs}')
+  inputs=$(image_inputs "$@")
+  built=$(kubectl -n default get configmap "stratum-$mark" --ignore-not-found -o jsonpath='{.data.inputs}')
   if [ "$inputs" = "$built" ]; then say "the images are those of these sources"; return; fi
-  cluster_images
-  kubectl -n default create configmap stratum-images --from-literal=inputs="$inputs" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  cluster_images "$@"
+  kubectl -n default create configmap "stratum-$mark" --from-literal=inputs="$inputs" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 }
 
-image_inputs() { # one hash of all that goes into the images
+image_inputs() { # NAME... - one hash of all that goes into the images
   local paths=() path
   cd "$ROOT"
   while read -r path; do [ ! -e "$path" ] || paths+=("$path"); done < <(sed -n 's/^!//p' .dockerignore)
-  find "${paths[@]}" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1
+  find "${paths[@]}" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | { cat && echo "$@"; } | sha256sum | cut -d' ' -f1
 }
 
 step_chart() {

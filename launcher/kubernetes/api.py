@@ -25,8 +25,8 @@ PAGE = 500
 """Objects of one answer to a listing."""
 WATCH_SECONDS = 60
 """After this the server ends a watch, and it is begun anew where it stopped."""
-WATCH_SILENCE_SECONDS = WATCH_SECONDS + 15.0
-"""A watch that says nothing for longer is dead, whatever TCP believes."""
+SILENCE_SECONDS = 15.0
+"""A watch that its server should have ended so long ago is dead, whatever TCP believes."""
 _CONNECTIONS = 64
 
 
@@ -70,8 +70,10 @@ class KubernetesApi:
     `ApiRefused` when it says no.
     """
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, *, watch_seconds: int = WATCH_SECONDS, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._client = client
+        self._watch_seconds = watch_seconds
+        self._silence_seconds = silence_seconds
 
     @classmethod
     @contextmanager
@@ -135,9 +137,9 @@ class KubernetesApi:
         Raises:
             Gone: that is too long ago.
         """
-        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(WATCH_SECONDS)}
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(self._watch_seconds)}
         query |= {f"{kind}Selector": value for kind, value in selectors.items()}
-        response = self._send("GET", path, None, query, None, WATCH_SILENCE_SECONDS)
+        response = self._send("GET", path, None, query, None, self._watch_seconds + self._silence_seconds)
         try:
             yield Watch(response)
         finally:

@@ -23,12 +23,16 @@ def main() -> int:
     if started is not None:
         with started.open("a", encoding="utf-8") as file:
             file.write(f"{os.getpid()}\n")
+    hoard = b"x" * (parameters.get("allocate_mebibytes", 0) * 2**20)
+    if "fill" in parameters:
+        Path(parameters["fill"]).write_bytes(b"x" * 64 * 2**20)
     until = parameters.get("until_file")
     deadline = time.monotonic() + parameters.get("seconds", 0)
     while time.monotonic() < deadline and not (until and Path(until).exists()):
         time.sleep(0.02)
     if parameters.get("signal"):
         os.kill(os.getpid(), parameters["signal"])
+    del hoard
     return parameters.get("exit_code", 0)
 
 

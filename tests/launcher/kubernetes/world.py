@@ -1,8 +1,10 @@
 """The `kubernetes` backend under test: a tenant's namespace on a real cluster, and pods that run `job_program.py`."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from kubernetes.client import ApiClient, Configuration
@@ -22,6 +24,8 @@ from tests.launcher.samples import a_spec, eventually
 IMAGE = "localhost/stratum/test-job:dev"
 """Built from `image/`: `make test-cluster` does it."""
 GATE = "/tmp/gate"
+SEEN = Path(__file__).with_name("seen")
+"""What a real cluster said of jobs in many states."""
 
 
 class TenantNamespace:
@@ -67,15 +71,16 @@ class TenantNamespace:
         }
 
     @contextmanager
-    def api(self) -> Iterator[KubernetesApi]:
-        """The API server as the launcher's own account may use it."""
+    def api(self, address: str | None = None, **times: Any) -> Iterator[KubernetesApi]:
+        """The API server as the launcher's own account may use it, at its own address or another."""
         configuration = Configuration()
         load_kube_config(client_configuration=configuration)
+        configuration.host = address or configuration.host
         configuration.retries = False
         configuration.connection_pool_maxsize = 64
         with ApiClient(configuration) as client:
             client.set_default_header("Impersonate-User", f"system:serviceaccount:{self.name}:launcher")
-            yield KubernetesApi(client)
+            yield KubernetesApi(client, **times)
 
 
 class ClusterWorld:
@@ -86,8 +91,9 @@ class ClusterWorld:
     look_seconds = 0.3
     held = {"seconds": 300, "until_file": GATE}
 
-    def __init__(self, namespace: TenantNamespace, stack: ExitStack, **config: Any) -> None:
+    def __init__(self, namespace: TenantNamespace, stack: ExitStack, address: str | None = None, **config: Any) -> None:
         self.namespace = namespace
+        self._address = address
         self.kubectl = namespace.cluster.kubectl
         self.platform = Platform(f"test-{new_id().hex}", "http://127.0.0.1:1", "us-east-1", kill_grace_seconds=2)
         self.config = KubernetesConfig.model_validate(
@@ -106,15 +112,15 @@ class ClusterWorld:
 
     @classmethod
     @contextmanager
-    def open(cls, namespace: TenantNamespace, **config: Any) -> "Iterator[ClusterWorld]":
+    def open(cls, namespace: TenantNamespace, address: str | None = None, **config: Any) -> "Iterator[ClusterWorld]":
         """The world; in the end all its Jobs go."""
         with ExitStack() as stack:
-            world = cls(namespace, stack, **config)
+            world = cls(namespace, stack, address, **config)
             stack.callback(world.close)
             yield world
 
     def _open(self) -> KubernetesBackend:
-        self.api = self._opened.enter_context(self.namespace.api())
+        self.api = self._opened.enter_context(self.namespace.api(self._address, watch_seconds=5, silence_seconds=3))
         backend = KubernetesBackend(self.api, self.config, self.platform)
         self._opened.callback(backend.close)
         return backend
@@ -157,6 +163,26 @@ class ClusterWorld:
         job = self.namespace.cluster.get("job", spec.name, self.namespace.name)
         assert job is not None
         return job
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the cluster complained of in the namespace."""
+        listed = json.loads(self.kubectl("get", "events", "-n", self.namespace.name, "--field-selector=type=Warning", "-o", "json"))
+        found: list[dict[str, Any]] = listed["items"]
+        return found
+
+    def remember(self, name: str, spec: JobSpec) -> None:
+        """With STRATUM_REMEMBER set, keep what the cluster says of a job for the tests that have no cluster."""
+        if not os.environ.get("STRATUM_REMEMBER"):
+            return
+        pods = self._pods(spec)
+        about = {spec.name, *(pod["metadata"]["name"] for pod in pods)}
+        events = [event for event in self.events() if event["involvedObject"]["name"] in about]
+        job = self.job(spec)
+        for each in (job, *pods, *events):
+            each["metadata"].pop("managedFields", None)
+        SEEN.mkdir(exist_ok=True)
+        text = json.dumps({"job": job, "pod": pods[0] if pods else None, "events": events}, indent=1)
+        (SEEN / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
     def _pods(self, spec: JobSpec) -> list[dict[str, Any]]:
         return self.namespace.cluster.items("pods", self.namespace.name, f"{names.JOB_OF_POD}={spec.name}")

@@ -46,20 +46,20 @@ def main() -> int:
 
 
 def _submit() -> int:
+    settings = load(KubernetesSubmitSettings)
     from launcher.kubernetes.assembly import cluster_submit_roles
     from launcher.roles import run_together
 
-    settings = load(KubernetesSubmitSettings)
     logs.configure(settings.log_level)
     with cluster_submit_roles(settings) as roles:
         return run_together(roles)
 
 
 def _observe() -> int:
+    settings = load(KubernetesObserveSettings)
     from launcher.kubernetes.assembly import cluster_observe_roles
     from launcher.roles import run_together
 
-    settings = load(KubernetesObserveSettings)
     logs.configure(settings.log_level)
     with cluster_observe_roles(settings) as roles:
         return run_together(roles)
@@ -78,10 +78,10 @@ def _ship_log() -> int:
 
 
 def _local() -> int:
+    settings = load(LocalSettings)
     from launcher.process.assembly import local_roles
     from launcher.roles import run_together
 
-    settings = load(LocalSettings)
     logs.configure(settings.log_level)
     with local_roles(settings) as roles:
         return run_together(roles)

@@ -1,10 +1,9 @@
-"""An installation of its own in the session's servers, and `stratum preflight` of it as a process of its own."""
+"""An installation of its own in the session's servers, and `stratum preflight` of it."""
 
 import asyncio
 import json
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from control_plane.storage import Storage
 from control_plane.tenants import provision
+from stratum.cli.main import app
 from tests.control_plane.installation import Installation, create_database, prepare_topics, write_signing_key
 from tests.preflight.serving import api_of
 from tests.services import Services
@@ -51,17 +52,11 @@ class Deployment:
         return Deployment({name: value for name, value in changed.items() if value is not None})
 
     def preflight(self, *arguments: str) -> Answer:
-        """Run it to its end."""
-        done = subprocess.run(
-            [*STRATUM, "preflight", "--json", *arguments],
-            env={**FREE_OF_OURS, **self.environment},
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-        assert done.stdout, done.stderr
-        return Answer(done.returncode, json.loads(done.stdout), done.stdout + done.stderr)
+        """Run it to its end, in this process: importing what it needs takes longer than most checks."""
+        others = {name: None for name in os.environ if name.startswith("STRATUM_")}
+        done = CliRunner().invoke(app, ["preflight", "--json", *arguments], env={**others, **self.environment})
+        assert done.stdout, (done.stderr, done.exception)
+        return Answer(done.exit_code, json.loads(done.stdout), done.output)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def api_of(installation: Installation, host: str = "127.0.0.1") -> Iterator[str]
         api = subprocess.Popen([sys.executable, "-m", "control_plane", "api"], env=settings, stdout=log, stderr=log)
         try:
             url = f"http://127.0.0.1:{port}"
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while not _is_ready(url):
                 if api.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from contracts.access import access_of
+from tests.cluster.cluster import Cluster
 from tests.control_plane.installation import Installation
 from tests.preflight.conftest import Answer, Deployment
 from tests.preflight.serving import api_of, proxy
@@ -60,6 +61,7 @@ class Rooms:
 
 @pytest.fixture
 def rooms() -> Iterator[Rooms]:
+    Cluster()  # the one that KUBECONFIG names is disposable
     configuration = kubernetes.client.Configuration()
     kubernetes.config.load_config(client_configuration=configuration)
     with kubernetes.client.ApiClient(configuration) as client:

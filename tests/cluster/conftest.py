@@ -1,0 +1,38 @@
+"""What the tests of a cluster share: one release for all of them, installed by the first and uninstalled by the last."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from stratum.demo import flights_archive
+from tests.cluster.cluster import Cluster
+from tests.cluster.release import Release, installed
+
+ENTITY, VERSION = "nyc_flights", "v2013.12.31"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The disposable cluster."""
+    return Cluster()
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster) -> Iterator[Release]:
+    """The chart with its bundled services, in namespaces that enforce Pod Security `restricted`."""
+    with installed(cluster) as release:
+        yield release
+
+
+@pytest.fixture(scope="session")
+def flights(release: Release, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The entity whose version holds all flights as `source`."""
+    folder = tmp_path_factory.mktemp("flights")
+    with ZipFile(flights_archive()) as archive:
+        member = next(name for name in archive.namelist() if name.endswith("flights.csv"))
+        file = Path(archive.extract(member, folder))
+    manifest = release.json("ingest", ENTITY, VERSION, str(file), "--null", "NA")
+    assert manifest["rows"] == 336_776
+    return ENTITY

@@ -1,0 +1,208 @@
+"""Faults on the cluster. Each is seen to have happened, and the whole history of the process is asserted afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import VERSION
+from tests.cluster.release import JOBS, NAME, NAMESPACE, Release
+from tests.e2e.platform import wait_for
+
+pytestmark = pytest.mark.cluster
+
+PASSING = ("submitted", "pending", "waiting", "silent", "unwatched")
+"""Remarks that depend on who is faster."""
+WHOLE = ["accepted", "queued", "running", "sealing", "succeeded"]
+AGAIN = ["accepted", "queued", "running", "retrying", "queued", "running", "sealing", "succeeded"]
+
+
+def start(release: Release, entity: str, name: str, executors: int = 1, **parameters: object) -> str:
+    """Start the action that misbehaves as it is told."""
+    profile = {"driver_memory": "512m", "executor_memory": "512m", "executor_instances": executors, "executor_cores": 1}
+    process = release.post(
+        entity_id=entity, data_version=VERSION, action="misbehave", parameters=parameters, output_dataset=name, resource_profile=profile
+    )
+    return str(process["id"])
+
+
+def history(release: Release, process_id: str) -> list[str]:
+    return [event["type"] for event in release.events(process_id) if event["type"] not in PASSING]
+
+
+def remarks(release: Release, process_id: str) -> str:
+    """All that the process said about itself."""
+    return "\n".join(str(event.get("data", event)) for event in release.events(process_id))
+
+
+def assert_succeeded(release: Release, process_id: str, expected: list[str]) -> dict[str, Any]:
+    process = release.wait(process_id, "succeeded", seconds=280)
+    assert history(release, process_id) == expected
+    release.assert_sealed_exactly(process)
+    release.assert_nothing_left(process_id)
+    return process
+
+
+def assert_failed(release: Release, process_id: str, expected: list[str]) -> dict[str, Any]:
+    process = release.wait(process_id, "failed", seconds=280)
+    assert history(release, process_id) == expected
+    assert process["artifacts"] == []
+    release.assert_nothing_left(process_id)
+    return process
+
+
+def await_running(release: Release, process_id: str) -> dict[str, Any]:
+    """Wait until the run was granted, and return its driver pod."""
+    release.wait(process_id, "running")
+    return release.await_pods(process_id, "driver")[0]
+
+
+def test_submit_killed_between_create_and_commit(release: Release, flights: str) -> None:
+    with no_jobs_allowed(release):
+        process_id = start(release, flights, "submit_killed", seconds=1)
+        wait_for(lambda: "quota" in release.get(process_id)["reason"] or _log(release, "submit", "quota"), 60, lambda: "the refusal")
+        with kafka_away(release):
+            _allow_jobs(release)
+            wait_for(lambda: len(release.job_objects(process_id)) == 1, 60, lambda: "the Job")
+            (before,) = release.job_objects(process_id)
+            release.kill("submit")
+    process = assert_succeeded(release, process_id, WHOLE)
+    assert [job["metadata"]["uid"] for job in release.job_objects(process_id)] == [before["metadata"]["uid"]]
+    assert len(process["attempts"]) == 1
+    (submitted,) = [event for event in release.events(process_id) if event["type"] == "submitted"] or [None]
+    assert submitted is None or submitted["data"]["job_name"] == before["metadata"]["name"]
+
+
+def test_observe_killed(release: Release, flights: str) -> None:
+    process_id = start(release, flights, "observe_killed", seconds=10)
+    await_running(release, process_id)
+    holder = _lease_holder(release)
+    release.kill("observe")
+    assert_succeeded(release, process_id, WHOLE)
+    wait_for(lambda: _lease_holder(release) not in ("", holder), 90, lambda: "another observer to hold the Lease")
+
+
+def test_driver_pod_deleted(release: Release, flights: str) -> None:
+    process_id = start(release, flights, "driver_deleted", seconds=10)
+    pod = await_running(release, process_id)
+    release.cluster.kubectl("delete", "pod", "-n", JOBS, pod["metadata"]["name"], "--grace-period=0", "--force")
+    process = assert_succeeded(release, process_id, AGAIN)
+    assert [attempt["state"] for attempt in process["attempts"]] == ["lost", "succeeded"]
+
+
+def test_driver_pod_evicted(release: Release, flights: str) -> None:
+    process_id = start(release, flights, "evicted", seconds=10)
+    pod = await_running(release, process_id)["metadata"]["name"]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": JOBS}}
+    release.cluster.create_raw(f"/api/v1/namespaces/{JOBS}/pods/{pod}/eviction", eviction)
+    assert_succeeded(release, process_id, AGAIN)
+    assert "evict" in remarks(release, process_id)
+
+
+def test_job_deleted_by_hand(release: Release, flights: str) -> None:
+    process_id = start(release, flights, "job_deleted", seconds=10)
+    await_running(release, process_id)
+    (job,) = release.job_objects(process_id)
+    release.cluster.kubectl("delete", "job", "-n", JOBS, job["metadata"]["name"])
+    assert_succeeded(release, process_id, AGAIN)
+
+
+def test_driver_out_of_memory(release: Release, flights: str) -> None:
+    process_id = start(release, flights, "driver_oom", driver_mebibytes=4000)
+    process = assert_failed(release, process_id, ["accepted", "queued", "running", "retrying", "queued", "running", "failed"])
+    assert "memory" in process["reason"]
+    assert "driver_memory" in process["reason"]
+    # the sidecar outlives the driver, and so the log is there
+    assert "taking 4000 MiB" in release.cli("logs", process_id).stdout
+
+
+def test_executor_out_of_memory(release: Release, flights: str) -> None:
+    process_id = start(release, flights, "executor_oom", executor_mebibytes=4000)
+    process = release.wait(process_id, "failed", seconds=290)
+    assert "memory" in process["reason"]
+    assert "executor_memory" in process["reason"]
+    release.assert_nothing_left(process_id)
+
+
+def test_image_that_does_not_exist(release: Release, flights: str) -> None:
+    process = release.post(entity_id=flights, data_version=VERSION, action="no_image", parameters={}, output_dataset="no_image")
+    wait_for(lambda: "image" in release.get(process["id"])["reason"], 90, lambda: "the reason to name the image")
+    assert "localhost/stratum/nothing:1" in release.get(process["id"])["reason"]
+    failed = assert_failed(release, process["id"], ["accepted", "queued", "failed"])
+    assert "localhost/stratum/nothing:1" in failed["reason"]
+
+
+def test_executors_refused_by_quota(release: Release, flights: str) -> None:
+    release.cluster.apply(quota("no-executors", {"pods": len(_live_pods(release)) + 1}))
+    try:
+        process_id = start(release, flights, "refused", seconds=1)
+        release.wait(process_id, "running")
+        wait_for(lambda: "quota" in release.get(process_id)["reason"], 90, lambda: "the reason to name the quota")
+        process = release.wait(process_id, "failed", seconds=290)
+    finally:
+        release.cluster.kubectl("delete", "resourcequota", "-n", JOBS, "no-executors")
+    assert "no-executors" in process["reason"]
+    release.assert_nothing_left(process_id)
+
+
+def test_api_server_restarted(release: Release, flights: str) -> None:
+    """The run goes on, nothing is taken for lost while nobody can look, and work accepted meanwhile is done afterwards."""
+    process_id = start(release, flights, "api_server", seconds=15)
+    await_running(release, process_id)
+    with release.cluster.without_api_server():
+        queued = start(release, flights, "while_away", seconds=1)
+        release.wait(queued, "queued")
+    assert_succeeded(release, process_id, WHOLE)
+    assert_succeeded(release, queued, WHOLE)
+
+
+# -- the faults ----------------------------------------------------------------------------------------------------------
+
+
+def quota(name: str, hard: dict[str, object]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": name, "namespace": JOBS},
+        "spec": {"hard": {resource: str(amount) for resource, amount in hard.items()}},
+    }
+
+
+@contextmanager
+def no_jobs_allowed(release: Release) -> Iterator[None]:
+    release.cluster.apply(quota("no-jobs", {"count/jobs.batch": 0}))
+    try:
+        yield
+    finally:
+        _allow_jobs(release)
+
+
+def _allow_jobs(release: Release) -> None:
+    release.cluster.kubectl("delete", "resourcequota", "-n", JOBS, "no-jobs", "--ignore-not-found")
+
+
+@contextmanager
+def kafka_away(release: Release) -> Iterator[None]:
+    """No broker inside the block; its data stays."""
+    name = f"statefulset/{NAME}-kafka"
+    release.cluster.kubectl("scale", "-n", NAMESPACE, name, "--replicas=0")
+    release.cluster.run_out(NAMESPACE, "app.kubernetes.io/component=kafka")
+    try:
+        yield
+    finally:
+        release.cluster.kubectl("scale", "-n", NAMESPACE, name, "--replicas=1")
+        release.cluster.kubectl("rollout", "status", "-n", NAMESPACE, name, "--timeout=180s")
+
+
+def _live_pods(release: Release) -> list[dict[str, Any]]:
+    return [pod for pod in release.cluster.items("pods", JOBS) if pod["status"]["phase"] in ("Pending", "Running")]
+
+
+def _lease_holder(release: Release) -> str:
+    lease = release.cluster.get("lease", "stratum-observe", NAMESPACE)
+    return str(lease["spec"].get("holderIdentity", "")) if lease else ""
+
+
+def _log(release: Release, component: str, words: str) -> bool:
+    return words in release.cluster.kubectl("logs", "-n", NAMESPACE, f"deployment/{NAME}-{component}", "--tail=50")

@@ -48,8 +48,15 @@
   valueFrom: {secretKeyRef: {name: {{ include "stratum.s3Secret" . }}, key: {{ .Values.s3.existingSecret.secretKeyKey }}}}
 {{- end }}
 
-{{- define "stratum.env.tokens" -}}
+{{- define "stratum.env.callback" -}}
 - {name: STRATUM_CALLBACK_BASE_URL, value: {{ include "stratum.callbackBaseUrl" . | quote }}}
+{{- end }}
+{{- define "stratum.env.jwks" -}}
+- {name: STRATUM_JWKS_URL, value: {{ printf "%s/.well-known/jwks.json" (include "stratum.callbackBaseUrl" .) | quote }}}
+{{- end }}
+
+{{- define "stratum.env.tokens" -}}
+{{ include "stratum.env.callback" . }}
 - name: STRATUM_SIGNING_KEY_FILE
   value: {{ range $number, $key := .Values.signingKeys.existingSecret.keys }}{{ if $number }}:{{ end }}/etc/stratum/keys/{{ $key }}{{ end }}
 {{- end }}
@@ -93,8 +100,6 @@
 {{- define "stratum.env.launcher" -}}
 - {name: STRATUM_LAUNCHER_BACKEND, value: kubernetes}
 - {name: STRATUM_CLUSTER, value: {{ .Values.clusterName | quote }}}
-- {name: STRATUM_CALLBACK_BASE_URL, value: {{ include "stratum.callbackBaseUrl" . | quote }}}
-- {name: STRATUM_JWKS_URL, value: {{ printf "%s/.well-known/jwks.json" (include "stratum.callbackBaseUrl" .) | quote }}}
 - {name: STRATUM_KUBERNETES_CONFIG_FILE, value: /etc/stratum/kubernetes/config.yaml}
 - {name: STRATUM_KILL_GRACE_SECONDS, value: {{ .Values.runs.killGraceSeconds | quote }}}
 - {name: STRATUM_METRICS_PORT, value: "9090"}

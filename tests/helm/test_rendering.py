@@ -1,0 +1,279 @@
+"""What the chart renders, for each file of values."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from contracts.access import access_of
+from control_plane.settings import ApiSettings, DatabaseSettings, ReconcileSettings, RelaySettings, StorageSettings, TopicSettings
+from launcher.kubernetes.config import load_config
+from launcher.settings import KubernetesObserveSettings, KubernetesSubmitSettings
+from stratum.preflight.target import Variables
+from tests.helm.chart import CI, NAMESPACE, Manifest, containers, environment, named, of_kind, pods, rendered, template
+
+pytestmark = pytest.mark.cluster
+
+CLUSTER_SCOPED = ("Namespace",)
+
+
+@pytest.mark.parametrize("values", CI)
+def test_everything_runs_under_pod_security_restricted(values: str) -> None:
+    for name, spec in pods(rendered(values)).items():
+        security = spec["securityContext"]
+        assert security["runAsNonRoot"] is True, name
+        assert security["runAsUser"] == security["fsGroup"] > 0, name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(), name
+        for container in containers(spec):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+            assert container["resources"]["requests"].keys() >= {"cpu", "memory"}, name
+
+
+@pytest.mark.parametrize("values", CI)
+def test_objects_say_what_they_belong_to_and_where_they_live(values: str) -> None:
+    seen = set()
+    for each in rendered(values):
+        metadata = each["metadata"]
+        assert metadata["labels"]["app.kubernetes.io/instance"] == "stratum"
+        assert metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+        assert ("namespace" in metadata) == (each["kind"] not in CLUSTER_SCOPED), metadata["name"]
+        key = (each["kind"], metadata.get("namespace"), metadata["name"])
+        assert key not in seen
+        seen.add(key)
+
+
+@pytest.mark.parametrize("values", CI)
+def test_selectors_fit_the_pods_and_hold_nothing_that_a_release_changes(values: str) -> None:
+    for each in of_kind(rendered(values), "Deployment", "StatefulSet"):
+        selector = each["spec"]["selector"]["matchLabels"]
+        assert selector.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+        assert selector.keys() == {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
+
+
+@pytest.mark.parametrize("values", CI)
+def test_secrets_come_by_reference(values: str) -> None:
+    for name, spec in pods(rendered(values)).items():
+        for container in containers(spec):
+            for variable in environment(container).values():
+                if variable["name"].endswith(("_PASSWORD", "_SECRET_KEY", "_DATABASE_URL")):
+                    assert "secretKeyRef" in variable["valueFrom"], name
+
+
+SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
+    "api": (ApiSettings,),
+    "relay": (RelaySettings,),
+    "reconcile": (ReconcileSettings,),
+    "submit": (KubernetesSubmitSettings,),
+    "observe": (KubernetesObserveSettings,),
+    "migrate": (DatabaseSettings,),
+    "topics": (TopicSettings,),
+    "provision": (DatabaseSettings, StorageSettings),
+}
+
+
+@pytest.mark.parametrize("values", CI)
+def test_each_role_gets_the_settings_it_knows_and_all_it_must_have(values: str) -> None:
+    found: set[str] = set()
+    for name, spec in pods(rendered(values)).items():
+        for container in spec["containers"] if name.startswith(("Deployment/", "Job/")) else []:
+            role = container["name"].split("-")[0]
+            found.add(role)
+            kinds = SETTINGS[role]
+            fields = {name: each for kind in kinds for name, each in kind.model_fields.items()}
+            given = {name.removeprefix("STRATUM_").lower() for name in environment(container) if name.startswith("STRATUM_")}
+            assert given <= fields.keys() | {"ca_bundle"}, container["name"]
+            assert {name for name, each in fields.items() if each.is_required()} <= given, container["name"]
+    assert found == SETTINGS.keys() - ({"provision"} if values == "external" else set())
+
+
+@pytest.mark.parametrize("values", CI)
+def test_the_deployment_checks_know_all_they_are_told(values: str) -> None:
+    (spec,) = [spec for name, spec in pods(rendered(values)).items() if name.endswith("-test-preflight")]
+    given = {name.removeprefix("STRATUM_").lower() for name in environment(spec["containers"][0])}
+    assert {name for name in given if not name.startswith("kafka_s")} <= Variables.model_fields.keys()
+
+
+@pytest.mark.parametrize("values", CI)
+def test_the_launcher_holds_no_keys_of_the_store_nor_the_database(values: str) -> None:
+    manifests = rendered(values)
+    for role in ("submit", "observe"):
+        (spec,) = [spec for name, spec in pods(manifests).items() if name.endswith(f"-{role}")]
+        for container in containers(spec):
+            assert not {"STRATUM_S3_ACCESS_KEY", "STRATUM_S3_SECRET_KEY", "STRATUM_DATABASE_URL"} & environment(container).keys()
+        assert not [volume for volume in spec["volumes"] if "secret" in volume]
+
+
+@pytest.mark.parametrize("values", CI)
+def test_access_is_the_table_in_tenant_namespaces_and_nothing_else(values: str) -> None:
+    manifests = rendered(values)
+    assert not of_kind(manifests, "ClusterRole", "ClusterRoleBinding")
+    (config,) = [each for each in of_kind(manifests, "ConfigMap") if each["metadata"]["name"].endswith("-kubernetes")]
+    places = {tenant["namespace"] for tenant in yaml.safe_load(config["data"]["config.yaml"])["tenants"].values()}
+    expected = set()
+    for role in ("submit", "observe", "driver", "preflight"):
+        for where, namespaces in (("tenant", places), ("own", {NAMESPACE})):
+            for row in access_of(role, where):  # type: ignore[arg-type]
+                expected |= {(role, namespace, row.api_group, row.resource, row.verbs) for namespace in namespaces}
+    granted = set()
+    for each in of_kind(manifests, "Role"):
+        role = each["metadata"]["name"].rsplit("-", 1)[1]
+        for rule in each["rules"]:
+            assert rule.keys() == {"apiGroups", "resources", "verbs"}
+            granted.add((role, each["metadata"]["namespace"], rule["apiGroups"][0], rule["resources"][0], tuple(rule["verbs"])))
+    assert granted == expected
+
+
+@pytest.mark.parametrize("values", CI)
+def test_only_those_who_ask_kubernetes_have_a_token(values: str) -> None:
+    with_token = {name.rsplit("-", 1)[1] for name, spec in pods(rendered(values)).items() if spec["automountServiceAccountToken"]}
+    assert with_token == {"submit", "observe", "preflight"}
+
+
+@pytest.mark.parametrize("values", CI)
+def test_the_launcher_understands_its_configuration(values: str, tmp_path: Path) -> None:
+    (config,) = [each for each in of_kind(rendered(values), "ConfigMap") if each["metadata"]["name"].endswith("-kubernetes")]
+    file = tmp_path / "config.yaml"
+    file.write_text(config["data"]["config.yaml"])
+    read = load_config(file)
+    if values == "everything":
+        assert read.place("acme").queue == "acme"
+        assert read.place("globex").namespace == "globex-runs"
+        assert read.place("globex").s3_secret.access_key == "id"
+        assert read.executors.allocation == "dynamic"
+        assert read.ephemeral_storage.work_size_limit == "15Gi"
+        assert read.sidecar_image == "registry.example.com/stratum/stratum-launcher:7"
+        assert read.ca_config_map is not None
+
+
+def test_a_new_catalog_restarts_nothing_and_a_new_configuration_of_the_launcher_restarts_it() -> None:
+    def templates(*sets: str) -> dict[str, Any]:
+        return {each["metadata"]["name"]: each["spec"]["template"] for each in of_kind(rendered("external", *sets), "Deployment")}
+
+    before = templates()
+    assert templates("catalog.files.own\\.yaml=actions: []") == before
+    changed = templates("runs.executorDeadlineSeconds=60")
+    assert {name for name in before if before[name] != changed[name]} == {"stratum-submit", "stratum-observe"}
+    for template_ in before.values():
+        for container in template_["spec"]["containers"]:
+            assert not [mount for mount in container["volumeMounts"] if "subPath" in mount]
+
+
+def test_with_external_services_the_installation_is_prepared_first() -> None:
+    jobs = of_kind(rendered("everything"), "Job")
+    weights = {}
+    for each in jobs:
+        annotations = each["metadata"]["annotations"]
+        assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
+        weights[each["metadata"]["name"]] = int(annotations["helm.sh/hook-weight"])
+    assert sorted(weights, key=lambda name: weights[name]) == ["platform-migrate", "platform-topics", "platform-provision"]
+    needed = {
+        volume["configMap"]["name"] for each in jobs for volume in each["spec"]["template"]["spec"]["volumes"] if "configMap" in volume
+    }
+    for name in needed:
+        authorities = [each for each in of_kind(rendered("everything"), "ConfigMap") if each["metadata"]["name"] == name]
+        (own,) = [each for each in authorities if each["metadata"]["namespace"] == NAMESPACE]
+        assert int(own["metadata"]["annotations"]["helm.sh/hook-weight"]) < min(weights.values()), "what a hook mounts comes before it"
+
+
+def test_with_bundled_services_the_preparation_waits_for_them() -> None:
+    for each in of_kind(rendered("dev"), "Job"):
+        assert "annotations" not in each["metadata"]
+        (wait,) = each["spec"]["template"]["spec"]["initContainers"]
+        assert wait["args"][0] == "wait"
+
+
+def test_what_the_bundled_services_hold_outlives_the_release() -> None:
+    manifests = rendered("dev")
+    for each in of_kind(manifests, "Secret"):
+        if each["metadata"]["namespace"] == NAMESPACE:
+            assert each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert not of_kind(manifests, "PersistentVolumeClaim"), "claims of a StatefulSet stay; the release's own would go with it"
+    assert all(each["spec"]["volumeClaimTemplates"] for each in of_kind(manifests, "StatefulSet"))
+
+
+def test_a_rolling_upgrade_never_has_fewer_pods() -> None:
+    for each in of_kind(rendered("everything"), "Deployment"):
+        assert each["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+        (container,) = each["spec"]["template"]["spec"]["containers"]
+        assert container.keys() >= {"startupProbe", "livenessProbe", "readinessProbe"}
+    disrupted = {each["metadata"]["name"] for each in of_kind(rendered("everything"), "PodDisruptionBudget")}
+    assert disrupted == {f"platform-{role}" for role in ("api", "relay", "reconcile", "submit", "observe")}
+    assert not of_kind(rendered("dev"), "PodDisruptionBudget"), "a budget of one pod would stop every drain"
+
+
+def test_who_scales_is_the_only_one_to_say_how_many() -> None:
+    manifests = rendered("everything")
+    assert {named(manifests, "HorizontalPodAutoscaler", "platform-api")["spec"]["scaleTargetRef"]["name"]} == {"platform-api"}
+    assert "replicas" not in named(manifests, "Deployment", "platform-api")["spec"]
+    assert "replicas" not in named(manifests, "Deployment", "platform-submit")["spec"]
+    kafka, prometheus = named(manifests, "ScaledObject", "platform-submit")["spec"]["triggers"]
+    assert kafka["metadata"]["consumerGroup"] == "north.launcher.submit"
+    assert (kafka["metadata"]["sasl"], kafka["metadata"]["tls"]) == ("scram_sha512", "enable")
+    assert 'state="held"' in prometheus["metadata"]["query"]
+
+
+def test_outside_sees_the_api_and_not_what_operators_look_at() -> None:
+    manifests = rendered("everything")
+    (rule,) = named(manifests, "Ingress", "platform-api")["spec"]["rules"]
+    assert {path["path"] for path in rule["http"]["paths"]} == {"/v1", "/.well-known", "/docs", "/openapi.json"}
+    (route,) = named(manifests, "HTTPRoute", "platform-api")["spec"]["rules"]
+    assert {match["path"]["value"] for match in route["matches"]} == {"/v1", "/.well-known", "/docs", "/openapi.json"}
+
+
+def test_metrics_are_found_by_services_that_exist() -> None:
+    manifests = rendered("everything")
+    for monitor in of_kind(manifests, "ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        services = [each for each in of_kind(manifests, "Service") if wanted <= each["metadata"]["labels"].items()]
+        (service,) = services
+        assert monitor["spec"]["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
+        selected = [
+            each["metadata"]["name"]
+            for each in of_kind(manifests, "Deployment")
+            if service["spec"]["selector"].items() <= each["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        api = "-api" in service["metadata"]["name"]
+        assert selected
+        assert all(("-api" in name) == api for name in selected)
+
+
+def test_images_by_digest_tag_or_version() -> None:
+    def api_environment(manifests: tuple[Manifest, ...], name: str) -> dict[str, Manifest]:
+        return environment(named(manifests, "Deployment", name)["spec"]["template"]["spec"]["containers"][0])
+
+    digest = "sha256:" + "0" * 64
+    jobs_image = api_environment(rendered("everything"), "platform-api")["STRATUM_JOBS_IMAGE"]["value"]
+    assert jobs_image == f"registry.example.com/stratum/stratum-spark:7@{digest}"
+    jobs_image = api_environment(rendered("external"), "stratum-api")["STRATUM_JOBS_IMAGE"]["value"]
+    assert jobs_image == "registry.example.com/stratum/stratum-spark:0.1.0"
+
+
+def test_signing_keys_in_the_order_given() -> None:
+    relay = named(rendered("everything"), "Deployment", "platform-relay")["spec"]["template"]["spec"]["containers"][0]
+    assert environment(relay)["STRATUM_SIGNING_KEY_FILE"]["value"] == "/etc/stratum/keys/new.pem:/etc/stratum/keys/old.pem"
+
+
+def test_tenants_have_namespaces_of_their_own() -> None:
+    manifests = rendered("everything")
+    (namespace,) = of_kind(manifests, "Namespace")
+    assert namespace["metadata"]["name"] == f"{NAMESPACE}-acme", "the other exists already"
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert namespace["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    (quota,) = of_kind(manifests, "ResourceQuota")
+    assert (quota["metadata"]["namespace"], quota["spec"]["hard"]["pods"]) == (f"{NAMESPACE}-acme", "50")
+    (secret,) = of_kind(manifests, "Secret")
+    assert (secret["metadata"]["namespace"], secret["metadata"]["name"]) == (f"{NAMESPACE}-acme", "stratum-s3")
+    policies = {each["metadata"]["namespace"] for each in of_kind(manifests, "NetworkPolicy")}
+    assert policies == {NAMESPACE, f"{NAMESPACE}-acme", "globex-runs"}
+
+
+def test_the_text_printed_at_the_end_needs_nothing_unset() -> None:
+    assert "<no value>" not in json.dumps([template(values) for values in CI])

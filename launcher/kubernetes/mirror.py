@@ -88,17 +88,17 @@ class Mirror:
 
     def _drop(self, kind: Kind, item: Document) -> None:
         key = _key(kind, item)
-        if kind == "job":
-            known = self._jobs.get(key)
-            if known is not None and known["metadata"]["uid"] == item["metadata"]["uid"]:
-                del self._jobs[key]
-                self._gone.append((item, self._pod(key)))
+        if kind == "pod":
+            if key in self._jobs:
+                self._put(kind, item)  # as it was last seen: it may be all that tells how its Job ended
+            else:
+                self._pods.pop(key, None)
             return
-        pods = self._pods.get(key, {})
-        pods.pop(item["metadata"]["uid"], None)
-        if not pods:
+        known = self._jobs.get(key)
+        if known is not None and known["metadata"]["uid"] == item["metadata"]["uid"]:
+            self._gone.append((item, self._pod(key)))
+            del self._jobs[key]
             self._pods.pop(key, None)
-        self._dirty.add(key)
 
     def _known(self, kind: Kind, namespace: str) -> list[Document]:
         if kind == "job":

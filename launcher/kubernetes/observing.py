@@ -105,8 +105,8 @@ class JobWatch:
         key = _key(job)
         self._waiting.discard(key)
         if is_final(job):
-            # the two watches may be a moment apart, and an end is told only once
-            return state_of(job, pod_of(self._api, job), ())
+            # the two watches may be a moment apart, and an end is told only once; a pod that is gone is as it was last seen
+            return state_of(job, pod_of(self._api, job) or pod, ())
         if may_need_warnings(job, pod):
             self._waiting.add(key)
             self._judge_image(key, pod)

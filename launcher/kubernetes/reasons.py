@@ -19,7 +19,9 @@ _QUOTA = re.compile(r"exceeded quota: (?P<quota>[^,]+), requested: (?P<requested
 _UNQUOTED = re.compile(r"failed quota: (?P<quota>[^:]+): must specify (?P<missing>.+)")
 _WEBHOOK = re.compile(r'admission webhook "(?P<webhook>[^"]+)" denied the request(?: without explanation)?:? ?(?P<words>.*)', re.DOTALL)
 _FORBIDDEN = re.compile(r"(?:pods? )?\"[^\"]*\" is forbidden: (?P<words>.*)", re.DOTALL)
-_NODES = re.compile(r"0/(?P<nodes>\d+) nodes are available: (?P<why>.*?)[.,;]?(?: no new claims to deallocate,?)?(?: preemption: .*)?$", re.DOTALL)
+_NODES = re.compile(
+    r"0/(?P<nodes>\d+) nodes are available: (?P<why>.*?)[.,;]?(?: no new claims to deallocate,?)?(?: preemption: .*)?$", re.DOTALL
+)
 _RPC = re.compile(r".*rpc error: code = \w+ desc = ", re.DOTALL)
 
 

@@ -22,8 +22,17 @@ def test_each_change_is_taken_once() -> None:
     mirror.apply("pod", "ADDED", a_pod())
     assert mirror.take_changed() == [(a_job(), a_pod())]
     assert mirror.take_changed() == []
-    mirror.apply("pod", "DELETED", a_pod())
-    assert mirror.take_changed() == [(a_job(), None)]
+
+
+def test_pod_that_goes_is_remembered_as_long_as_its_job() -> None:
+    mirror = Mirror()
+    mirror.apply("job", "ADDED", a_job())
+    mirror.apply("pod", "ADDED", a_pod())
+    mirror.apply("pod", "DELETED", {**a_pod(), "status": {"phase": "Failed"}})
+    assert mirror.take_changed() == [(a_job(), {**a_pod(), "status": {"phase": "Failed"}})]
+    mirror.apply("job", "DELETED", a_job())
+    mirror.apply("job", "ADDED", a_job(uid="2"))
+    assert mirror.take_changed() == [(a_job(uid="2"), None)]
 
 
 def test_pod_that_is_seen_before_its_job() -> None:

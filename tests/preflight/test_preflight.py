@@ -178,7 +178,8 @@ def test_topics_made_wrong(sound: Deployment, services: Services, config: dict[s
     names = [f"{prefix}.{name}.v1{dlq}" for name in ("commands", "cancels", "events") for dlq in ("", ".dlq")]
     good = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": "4000000"}
     topics = [NewTopic(name, num_partitions=1, replication_factor=1, config={**good, **config}) for name in names]
-    for made in AdminClient({"bootstrap.servers": services.kafka_bootstrap}).create_topics(topics).values():
+    admin = AdminClient({"bootstrap.servers": services.kafka_bootstrap})
+    for made in admin.create_topics(topics).values():
         made.result(15)
     expect(sound.but(topic_prefix=prefix).preflight("--only", "kafka"), f"kafka: {check}", status, words)
 

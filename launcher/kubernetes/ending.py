@@ -82,7 +82,7 @@ def _disruption(job: Document, pod: Document | None) -> str | None:
     """Why the cluster took the pod away, if it did."""
     status = (pod or {}).get("status", {})
     if status.get("reason") in ("Evicted", "Preempting", "NodeLost", "Shutdown", "Terminated"):
-        return str(status.get("message") or status["reason"])
+        return str(status.get("message") or status["reason"]).strip()
     target = condition(pod or {}, "DisruptionTarget")
     if target is not None and target["status"] == "True":
         return _DISRUPTIONS.get(target.get("reason", ""), target.get("message") or target.get("reason", "the cluster does not say why"))

@@ -54,7 +54,7 @@ def test_waits(name: str, words: str) -> None:
         ("killed_in_queue", "killed", None, "cancelled"),
         ("pod_deleted", "evicted", 143, "deleted, not by Stratum"),
         ("evicted", "evicted", None, "the cluster needed its place, or lost its node"),
-        ("disk_used_up", "evicted", 137, "exceeds the limit"),
+        ("disk_used_up", "evicted", 143, "exceeds the limit"),
         ("image_unavailable", "image_unavailable", None, "localhost:1/nowhere/at-all:1 cannot be pulled"),
     ],
 )

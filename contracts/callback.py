@@ -16,6 +16,9 @@ class Progress(Contract):
     stage: Annotated[Words, Field(max_length=200)] | None = None
     tasks_done: Count | None = None
     tasks_total: Count | None = None
+    waiting: Annotated[Words, Field(max_length=500)] | None = Field(
+        default=None, description="What the run waits for, such as executors that the cluster refuses. Absent: it does not wait."
+    )
 
 
 class ProposalRef(Contract):

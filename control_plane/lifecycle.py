@@ -21,6 +21,7 @@ class Current:
     id: UUID
     tenant: str
     process_state: ProcessState
+    reason: str
     entity_id: str
     step: int
     action: str
@@ -141,9 +142,13 @@ async def note(connection: Connection, current: Current, event: str, reason: str
 async def heard(
     connection: Connection, current: Current, run_id: str, sequence: int, progress: dict[str, Any] | None, lease_seconds: float
 ) -> None:
-    """The granted run is alive: renew its lease, and take back what was said of its silence."""
+    """The granted run is alive: renew its lease, say what it waits for, and take back what is over of that and of its silence."""
     await queries.renew_lease(connection, **current.key, run_id=run_id, sequence=sequence, progress=progress, lease_seconds=lease_seconds)
-    if current.lease_until is not None and current.lease_until < current.now:
+    if sequence <= current.last_sequence:
+        return  # overtaken on its way: what the run waited for may be over
+    if waiting := (progress or {}).get("waiting"):
+        await note(connection, current, "waiting", waiting)
+    elif current.reason != RUNNING:
         await queries.set_reason(connection, id=current.id, reason=RUNNING)
 
 

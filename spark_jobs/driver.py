@@ -22,6 +22,7 @@ from spark_jobs.edge.callbacks import ControlPlane
 from spark_jobs.edge.datasets import Datasets
 from spark_jobs.edge.object_store import ObjectStore
 from spark_jobs.errors import ControlPlaneUnreachable, EmptyInput, GrantLost, InvalidCommand, Terminated
+from spark_jobs.executors import ExecutorWatch
 from spark_jobs.failure import describe
 from spark_jobs.heartbeat import Heartbeats
 from spark_jobs.progress import Tracker
@@ -62,13 +63,14 @@ def run(command: Command, settings: Settings) -> ExitCode:
 def _granted(command: Command, settings: Settings, control_plane: ControlPlane, grant: Grant) -> ExitCode:
     """Do the work and report the outcome, as long as the grant holds."""
     tracker = Tracker()
+    executors = ExecutorWatch(tracker, settings.executor_deadline_seconds, settings.executor_refusals)
     try:
-        with Heartbeats(control_plane, grant.heartbeat_seconds, tracker.progress, tracker.cancel) as heartbeats:
+        with executors, Heartbeats(control_plane, grant.heartbeat_seconds, tracker.progress, tracker.cancel) as heartbeats:
             try:
                 proposal = Run(command, settings, grant, tracker, heartbeats).propose()
             except (Exception, Terminated) as error:
                 heartbeats.check()  # a cancelled Spark job is a consequence of the loss, not a failure
-                return _report_failure(control_plane, error)
+                return _report_failure(control_plane, error if isinstance(error, Terminated) else executors.failure or error)
         heartbeats.check()
         control_plane.finished(proposal)
         log.info("finished", proposal=proposal.key)

@@ -76,6 +76,13 @@ class StorageRefused(JobError):
     error_class = "STORAGE_REFUSED"
 
 
+class ExecutorsUnavailable(JobError):
+    """The cluster gave the run no executor for too long."""
+
+    error_class = "EXECUTORS_UNAVAILABLE"
+    retryable = True
+
+
 class SparkFailed(JobError):
     """Spark failed; carries Spark's own error class."""
 
@@ -91,6 +98,10 @@ class Terminated(BaseException):
 
 class GrantLost(Exception):
     """The control plane does not want this run, or no longer: it must stop and write nothing more."""
+
+
+class ClusterUnreachable(Exception):
+    """The Kubernetes API gave no usable answer."""
 
 
 class ControlPlaneUnreachable(Exception):

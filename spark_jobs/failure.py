@@ -17,6 +17,10 @@ _WRAPPERS = frozenset({"TASK_WRITE_FAILED", "FAILED_READ_FILE.NO_HINT", "FAILED_
 _STORAGE = ("software.amazon.awssdk", "org.apache.hadoop.fs.s3a", "AWSClientIOException", "com.amazonaws")
 _DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Status Code: 403", "NoSuchBucket")
 _CORRUPT = ("is not a Parquet file", "CANNOT_READ_FILE_FOOTER", "ParquetDecodingException", "could not read footer")
+_IN_A_TASK = "Job aborted due to stage failure"
+_KILLED_FOR_MEMORY = ("exit code 137", "OOMKilled", "exit code 52(")
+"""As the kernel ends a container, and as an executor ends itself."""
+_KUBERNETES = "KubernetesClientException"
 _EXECUTOR_LOST = ("ExecutorLostFailure", "FetchFailed", "executor was lost")
 
 
@@ -41,11 +45,8 @@ def _known(error: BaseException) -> JobError:
 
 def _of_spark(error: Exception) -> JobError:
     text = _full_text(error)
-    if "OutOfMemoryError" in text:
-        return SparkFailed(
-            "OUT_OF_MEMORY",
-            "Spark ran out of memory: ask for more `executor_memory` or `driver_memory` in `resource_profile`",
-        )
+    if memory := _want_of_memory(text):
+        return SparkFailed("OUT_OF_MEMORY", memory)
     if any(mark in text for mark in _CORRUPT):
         return SparkFailed("CORRUPT_INPUT", f"an input file cannot be read: {_first_line(text, *_CORRUPT)}")
     if classed := _innermost_class(error, text):
@@ -56,7 +57,21 @@ def _of_spark(error: Exception) -> JobError:
         return StorageUnavailable(f"the object store cannot be reached or fails: {_first_line(text, *_STORAGE)}")
     if any(mark in text for mark in _EXECUTOR_LOST):
         return SparkFailed("EXECUTOR_LOST", _first_line(text, *_EXECUTOR_LOST), retryable=True)
+    if _KUBERNETES in text:
+        return SparkFailed("KUBERNETES_UNAVAILABLE", f"the Kubernetes API cannot be used: {_first_line(text, _KUBERNETES)}", retryable=True)
     return SparkFailed("SPARK_FAILED", _first_line(text), retryable=True)
+
+
+def _want_of_memory(text: str) -> str | None:
+    """Whose memory was too small, and what to ask for; None: memory was not the trouble."""
+    more = "ask for more `executor_memory`, or for smaller pieces with more `shuffle_partitions`, in `resource_profile`"
+    if any(mark in text for mark in _EXECUTOR_LOST) and any(mark in text for mark in _KILLED_FOR_MEMORY):
+        return f"an executor needed more memory than it has and was killed: {more}"
+    if "OutOfMemoryError" not in text:
+        return None
+    if _IN_A_TASK in text:
+        return f"an executor ran out of memory: {more}"
+    return "the driver ran out of memory: ask for more `driver_memory` in `resource_profile`"
 
 
 def _full_text(error: Exception) -> str:

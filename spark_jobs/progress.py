@@ -15,6 +15,8 @@ class Tracker:
 
     phase: str = "starting Spark"
     spark: SparkSession | None = None
+    waiting: str | None = None
+    """What the run waits for, if it waits."""
 
     def progress(self) -> Progress:
         """The phase, and the tasks of the stages that are running."""
@@ -28,8 +30,8 @@ class Tracker:
             done = sum(stage.numCompletedTasks for stage in stages if stage is not None)
             total = sum(stage.numTasks for stage in stages if stage is not None)
         if not total:
-            return Progress(stage=self.phase)
-        return Progress(fraction=done / total, stage=self.phase, tasks_done=done, tasks_total=total)
+            return Progress(stage=self.phase, waiting=self.waiting)
+        return Progress(fraction=done / total, stage=self.phase, tasks_done=done, tasks_total=total, waiting=self.waiting)
 
     def stop(self) -> None:
         """End Spark, if it was started and still lives."""

@@ -10,7 +10,8 @@ def start_session(name: str, conf: Mapping[str, str], *, access_key: str, secret
 
     The keys go to Hadoop's configuration in memory, which travels to executors with each read and write.
     """
-    builder = SparkSession.builder.appName(name)
+    # Spark would hold everything until most executors are there; they are waited for where they are needed, and told of there.
+    builder = SparkSession.builder.appName(name).config("spark.scheduler.minRegisteredResourcesRatio", "0")
     for key, value in conf.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

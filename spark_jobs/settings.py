@@ -1,5 +1,6 @@
 """What a job is told by its environment; everything else stands in the command."""
 
+from pathlib import Path
 from uuid import uuid4
 
 from pydantic import Field, FilePath, SecretStr, ValidationError
@@ -21,6 +22,10 @@ class Settings(BaseSettings):
         default_factory=lambda: str(uuid4()),
         description="Uid of the pod. A driver started by hand gets an id of its own, so it is another run and refused.",
     )
+    executor_deadline_seconds: float = Field(
+        default=600, gt=0, description="On Kubernetes: a run that wants executors and has none for so long fails, and says why."
+    )
+    executor_refusals: Path | None = Field(default=None, description="File in which Spark notes executors that it may not make.")
     ca_bundle: FilePath | None = Field(default=None, description="Certificates that callbacks trust, beside the system's.")
 
 

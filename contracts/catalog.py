@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from jsonschema import Draft202012Validator
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import NoDecode
 
 from contracts.command import MemorySize, ResourceProfile, mebibytes
 from contracts.errors import CatalogError
@@ -32,8 +33,10 @@ def _folders(value: object) -> object:
     return tuple(DEFAULT_FOLDER if name == BUILT_IN else Path(name) for name in names)
 
 
-CatalogFolders = Annotated[tuple[Path, ...], BeforeValidator(_folders)]
-"""Folders of catalog files, as text joined by ':'; `builtin` stands for the built-in one. A later folder comes before an earlier one."""
+CatalogFolders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)]
+"""Folders of catalog files, as text joined by ':'; `builtin` stands for the built-in one. A later folder comes before an earlier one.
+
+A variable of the environment is taken as it is: `NoDecode` keeps settings from reading JSON."""
 
 
 class Bounds(Contract):

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, CatalogFolders
 from contracts.kafka_security import KafkaSecurity
@@ -102,7 +102,7 @@ class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettin
 
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
-    catalog_dir: Annotated[CatalogFolders, NoDecode] = (DEFAULT_FOLDER,)
+    catalog_dir: CatalogFolders = (DEFAULT_FOLDER,)
     jobs_image: Annotated[str, Field(min_length=1)] = DEFAULT_IMAGE
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
 

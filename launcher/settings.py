@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, StringConstraints, TypeAdapter, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.catalog import DEFAULT_FOLDER, CatalogFolders
 from contracts.kafka_security import KafkaSecurity
@@ -56,7 +56,7 @@ class SubmitSettings(ServiceSettings):
     model_config = CONFIG
 
     jwks_url: Url
-    catalog_dir: Annotated[CatalogFolders, NoDecode] = (DEFAULT_FOLDER,)
+    catalog_dir: CatalogFolders = (DEFAULT_FOLDER,)
 
 
 class ObserveSettings(ServiceSettings):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from pydantic_settings import BaseSettings
 
 from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, Action, Catalog, CatalogFolders
 from contracts.command import ResourceProfile
@@ -158,6 +159,14 @@ def test_actions_without_an_image_have_the_installations(tmp_path: Path) -> None
 )
 def test_folders_are_named_in_one_text(text: str | Path, folders: tuple[Path, ...]) -> None:
     assert TypeAdapter(CatalogFolders).validate_python(text) == folders
+
+
+def test_folders_in_the_environment_are_no_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Settings(BaseSettings):
+        some_folders: CatalogFolders
+
+    monkeypatch.setenv("SOME_FOLDERS", "builtin:/a")
+    assert Settings().some_folders == (DEFAULT_FOLDER, Path("/a"))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("text", ["", "builtin:", ":/a", "a::b"])

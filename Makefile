@@ -27,6 +27,7 @@ check: .venv/ready ## Format, lint, types, import rules, generated files, lock f
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts check
+	$(BIN)/python helm/values_reference.py check
 	$(BIN)/python -m deploy.templates check
 	$(BIN)/python -m stratum.local.jars check
 	$(BIN)/uv lock --check
@@ -41,6 +42,7 @@ format: .venv/ready ## Format the code and mend what the linter can
 
 contracts: .venv/ready ## Generate schemas, references and templates from the models
 	$(BIN)/python -m contracts generate
+	$(BIN)/python helm/values_reference.py write
 	$(BIN)/python -m deploy.templates generate
 
 clean: ## Remove the virtual environment and caches; data of `stratum up` stays

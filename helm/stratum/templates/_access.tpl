@@ -1,6 +1,6 @@
 {{/* Roles are the rows of files/access.json, which is made from contracts/access.py. */}}
 
-{{/* Role and binding. Keys: root, role (of the table), where (of the table), namespace, name, account, accountNamespace, annotations. */}}
+{{/* Role and binding. Keys: root, role (of the table), where (of the table), namespace, name, account, accountNamespace. */}}
 {{- define "stratum.access" -}}
 {{- $rules := list }}
 {{- $given := . }}
@@ -18,9 +18,6 @@ metadata:
   namespace: {{ .namespace }}
   labels:
     {{- include "stratum.labels" .root | nindent 4 }}
-  {{- with .annotations }}
-  annotations: {{ toJson . }}
-  {{- end }}
 rules:
   {{- range $rules }}
   - {{ toJson . }}
@@ -33,9 +30,6 @@ metadata:
   namespace: {{ .namespace }}
   labels:
     {{- include "stratum.labels" .root | nindent 4 }}
-  {{- with .annotations }}
-  annotations: {{ toJson . }}
-  {{- end }}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name }}}
 subjects:
   - {kind: ServiceAccount, name: {{ .account }}, namespace: {{ .accountNamespace }}}

@@ -44,12 +44,13 @@ def templates() -> dict[str, str]:
     assert command.resource_profile is not None, "the example gives its resources"  # noqa: S101
     spec = JobSpec.of(command, Resources.model_validate(command.resource_profile.model_dump()))
     place = CONFIG.place(command.tenant)
-    job = job_manifest(spec, place, CONFIG, PLATFORM, spec.name)
+    secret_name = f"{spec.name}-0a1b2c3d"
+    job = job_manifest(spec, place, CONFIG, PLATFORM, secret_name)
     root = StorageRoot.parse(command.storage_root)
     return {
         "launcher.yaml": _yaml(CONFIG.model_dump(mode="json")),
         "job.yaml": _yaml(job),
-        "secret.yaml": _yaml(secret_manifest(spec, place, CONFIG, PLATFORM, spec.name, job_uid="00000000-0000-0000-0000-000000000000")),
+        "secret.yaml": _yaml(secret_manifest(spec, place, CONFIG, PLATFORM, secret_name, "00000000-0000-0000-0000-000000000000")),
         "executor-pod.yaml": _yaml(executor_template(spec, place, CONFIG, PLATFORM)),
         "spark-arguments.txt": _lines(driver_arguments(spec, place, CONFIG, PLATFORM)),
         "spark-application-kubeflow.yaml": _yaml(kubeflow_application(spec, CONFIG, PLATFORM, job)),

@@ -1,4 +1,4 @@
-"""What each part may do in Kubernetes: the one table that the chart grants, the launcher is written for, and `stratum preflight` asks for."""
+"""What each part may do in Kubernetes: the one table for the chart, the launcher and `stratum preflight`."""
 
 from dataclasses import dataclass
 from typing import Literal

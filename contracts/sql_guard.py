@@ -5,6 +5,7 @@ all else is refused. Spark's own parser has the last word in the job, since two 
 """
 
 import difflib
+import re
 from collections.abc import Collection, Iterator
 
 import sqlglot
@@ -117,7 +118,9 @@ def _syntax_error(error: SqlglotError, what: str) -> SqlRefused:
     line, column = first.get("line"), first.get("col")
     position = (line, column) if line and column else None
     near = f" near `{first['highlight']}`" if first.get("highlight") else ""
-    return SqlRefused(f"the {what} cannot be read{near}: {first.get('description')}", position)
+    # the parser names its own classes: `Required keyword: 'expression' missing for <class '...GT'>`
+    reason = re.sub(r"^Required keyword: .*", "something is missing there", first.get("description") or "it is no SQL")
+    return SqlRefused(f"the {what} cannot be read{near}: {reason}", position)
 
 
 def _check_clauses(tree: exp.Expr, query: str) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import structlog
 import typer
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from contracts.errors import ContractError
+from contracts.log_stream import WhileItLasts
 from contracts.pulse import Pulse, serve
 from control_plane import reconcile as reconcile_role
 from control_plane import relay as relay_role
@@ -150,7 +151,7 @@ def _configure_logging() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, WhileItLasts(sys.stderr))),
         cache_logger_on_first_use=True,
     )
 

@@ -99,9 +99,9 @@ class AttemptEnded(Refusal):
 
 
 class TooLarge(Refusal):
-    """The body is over the limit."""
+    """The body, or a file, is over the limit."""
 
-    status, type, title = 413, "too-large", "The body is too large"
+    status, type, title = 413, "too-large", "Too large"
 
 
 class Invalid(Refusal):

@@ -2,34 +2,17 @@
 
 import logging
 import sys
-from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 
-
-class _WhileItLasts:
-    """A stream that may break. Under `spark-submit` the JVM passes our lines on, and it may die before us: what is left to
-    do then, above all the report of the failure, matters more than the line."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write, if the stream still takes it."""
-        with suppress(BrokenPipeError):
-            return self._stream.write(text)
-        return 0
-
-    def flush(self) -> None:
-        """Flush, if the stream still takes it."""
-        with suppress(BrokenPipeError):
-            self._stream.flush()
+from contracts.log_stream import WhileItLasts
 
 
 def log_as_json() -> None:
     """Set up logging for this process."""
-    stream = cast(TextIO, _WhileItLasts(sys.stderr))
+    # under `spark-submit` the JVM passes our lines on, and it may die before we have reported why
+    stream = cast(TextIO, WhileItLasts(sys.stderr))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -1,5 +1,6 @@
 """RFC 9457 problem documents: the one form of every error of the API."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -115,8 +116,21 @@ def _validation(error: RequestValidationError) -> Refusal:
     found = error.errors()
     if any(problem["type"] == "json_invalid" for problem in found):
         return _malformed()
+    if isinstance(error.body, bytes):
+        return Invalid("The body was not taken for JSON: send the header `Content-Type: application/json` with it.")
+    # a list whose items are all wrong is not also too short
+    found = [problem for problem in found if not (problem["type"] == "too_short" and _has_wrong_items(problem, found))]
     wrong = [{"pointer": _pointer(problem["loc"]), "detail": problem["msg"]} for problem in found]
+    if all(problem["loc"][-1] == "bytes" and problem["type"] == "less_than_equal" for problem in found):
+        return TooLarge(
+            f"{wrong[0]['pointer']}: a file may have at most {found[0]['ctx']['le']} bytes; split it into several.", errors=wrong
+        )
     return Invalid(f"{wrong[0]['pointer'] or 'The body'}: {wrong[0]['detail']}.", errors=wrong)
+
+
+def _has_wrong_items(problem: Any, found: Sequence[Any]) -> bool:
+    place = problem["loc"]
+    return any(len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in found)
 
 
 def _malformed() -> Refusal:

@@ -155,6 +155,16 @@ def test_what_is_not_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
         prepare([path], tmp_path)
 
 
+def test_parquet_with_damaged_pages_is_refused(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", a=pa.array(range(20_000)), b=pa.array([str(n * 7919) for n in range(20_000)]))
+    content = bytearray(path.read_bytes())
+    third = len(content) // 3
+    content[third : third + 3000] = bytes(byte ^ 0x5A for byte in content[third : third + 3000])
+    path.write_bytes(content)
+    with pytest.raises(BrokenFile, match="damaged data"):
+        prepare([path], tmp_path)
+
+
 def test_parquet_files_of_other_columns_or_without_rows_are_refused(tmp_path: Path) -> None:
     one = write_parquet(tmp_path / "a.parquet", a=pa.array([1]))
     other = write_parquet(tmp_path / "b.parquet", a=pa.array([1]), b=pa.array([1]))

@@ -151,6 +151,12 @@ async def test_bodies_that_no_client_should_send(body: bytes, status: int, bare:
     assert await _nothing_stored(sql, bare)
 
 
+async def test_a_body_of_no_type_is_told_which_to_name(bare: Caller) -> None:
+    answer = await bare.request("POST", "/v1/processes", content=b'{"entity_id": "a"}')
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
+
+
 async def test_a_body_over_the_limit_is_refused_declared_or_not(bare: Caller) -> None:
     body = b" " * (4 * 1024 * 1024 + 1)
     declared = await bare.request("POST", "/v1/processes", content=body)

@@ -164,6 +164,17 @@ async def test_announcements_are_checked(files: list[dict[str, Any]], pointer: s
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
+async def test_a_file_that_is_too_large_is_told_so(bare: Caller) -> None:
+    answer = await bare.request("POST", f"{PATH}/uploads", json={"files": [{**announced("a.parquet", b"x"), "bytes": 10**15}]})
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:stratum:problem:too-large")
+    assert "split it" in answer.json()["detail"]
+
+
+async def test_a_wrong_file_is_one_error(bare: Caller) -> None:
+    answer = await bare.request("POST", f"{PATH}/uploads", json={"files": [{**announced("a.parquet", b"x"), "bytes": 0}]})
+    assert [each["pointer"] for each in answer.json()["errors"]] == ["/files/0/bytes"]
+
+
 async def test_an_open_upload_holds_its_name(bare: Caller) -> None:
     upload = await bare.begin_upload()
     other = await bare.post(f"{PATH}/uploads", {"files": [announced("a.parquet", parquet())]})

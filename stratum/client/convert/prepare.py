@@ -9,7 +9,7 @@ import pyarrow as pa
 from stratum.client.convert.csv_file import CsvFile
 from stratum.client.convert.guess import FileGuess, TypeGuess, common_schema
 from stratum.client.convert.ndjson_file import NdjsonFile
-from stratum.client.convert.parquet_file import read_footer
+from stratum.client.convert.parquet_file import read_footer, read_through
 from stratum.client.convert.reading import Advance
 from stratum.client.convert.scalars import Scalar, name_of
 from stratum.client.convert.writer import PartWriter
@@ -65,6 +65,7 @@ def prepare(
         raise BrokenFile(paths[0], "has no rows.")
     for footer in footers:
         _check_same_types(footer.path, footer.schema, common, guesses[0].path)
+        read_through(footer.path)
     return _convert_all(texts, common, schema or {}, folder, progress) + [footer.path for footer in footers]
 
 

@@ -52,6 +52,16 @@ class Rooms:
                 ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
                 self.create("RoleBinding", account, namespace, subjects=[subject], roleRef=ref)
 
+    def kubeconfig_of(self, account: str, folder: Path) -> Path:
+        """A kubeconfig that speaks as an account of the own namespace."""
+        core = kubernetes.client.CoreV1Api(self.client)
+        token = core.create_namespaced_service_account_token(account, self.own, {"spec": {"expirationSeconds": 3600}}).status.token
+        known = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+        known["users"] = [{"name": user["name"], "user": {"token": token}} for user in known["users"]]
+        written = folder / "kubeconfig"
+        written.write_text(yaml.safe_dump(known))
+        return written
+
     @property
     def pods(self) -> list[str]:
         """Names of the pods where runs live, those that are being removed left out."""
@@ -124,6 +134,18 @@ def test_a_sound_cluster(cluster: Deployment, furnished: Rooms, installation: In
     assert answer.code == 0
     assert furnished.pods == []
     assert installation.s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_its_own_rights_are_enough(cluster: Deployment, furnished: Rooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `helm test` runs it: by an account that has what the table says and no more."""
+    furnished.create("ServiceAccount", "preflight", furnished.own)
+    furnished.grant("preflight", "preflight", furnished.own)
+    monkeypatch.setenv("KUBECONFIG", str(furnished.kubeconfig_of("preflight", tmp_path)))
+    answer = look(cluster)
+    statuses = answer.statuses()
+    assert statuses.pop("kubernetes: pod of acme: storage keys") == "warn"
+    assert {name for name, status in statuses.items() if status == "skip"} == {"kubernetes: own namespace", "kubernetes: namespaces"}
+    assert set(statuses.values()) == {"pass", "skip"}, answer.document
 
 
 def test_what_is_missing_is_named(cluster: Deployment, rooms: Rooms) -> None:

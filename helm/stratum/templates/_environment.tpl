@@ -64,7 +64,8 @@
 - {name: keys, mountPath: /etc/stratum/keys, readOnly: true}
 {{- end }}
 {{- define "stratum.volume.tokens" -}}
-- {name: keys, secret: {secretName: {{ include "stratum.signingSecret" . }}}}
+# 0440: for our group alone
+- {name: keys, secret: {secretName: {{ include "stratum.signingSecret" . }}, defaultMode: 288}}
 {{- end }}
 
 {{- define "stratum.env.ca" -}}

@@ -1,4 +1,4 @@
-"""What each part may do in Kubernetes: the one table for the chart, the launcher and `stratum preflight`."""
+"""What each part may do in Kubernetes: the one table that the chart grants, the launcher is written for, `stratum preflight` asks for."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -38,7 +38,7 @@ class Release(Installation):
     def connected(self) -> Iterator[None]:
         """Reach it from this machine, by forwarded ports as a person would."""
         with PortForward(NAMESPACE, f"{NAME}-api", 80) as api, PortForward(NAMESPACE, f"{NAME}-minio", 9000, self.s3_port):
-            token, keys = self.secret(f"{NAME}-api-key"), self.secret(f"{NAME}-minio")
+            token, keys = self.secret(f"{NAME}-api-key"), self.secret(f"{NAME}-s3")
             self.document = {
                 "url": f"http://127.0.0.1:{api.local}",
                 "token": token["api-key"],

@@ -17,7 +17,7 @@ from contracts.layout import DatasetPath, StorageRoot
 from contracts.model import canonical_json
 from contracts.proposal import Proposal, ProposedDataset, RunMetrics
 from contracts.spark_conf import spark_conf
-from spark_jobs.actions import ACTIONS, Action, Outcome
+from spark_jobs.actions import Action, Outcome, find_action
 from spark_jobs.edge.callbacks import ControlPlane
 from spark_jobs.edge.datasets import Datasets
 from spark_jobs.edge.object_store import ObjectStore
@@ -113,9 +113,7 @@ class Run:
         return self._put(store, proposal)
 
     def _action(self) -> Action[Any]:
-        action = ACTIONS.get(self.command.action)
-        if action is None:
-            raise InvalidCommand(f"this image has no action {self.command.action!r}; it has {', '.join(sorted(ACTIONS))}")
+        action = find_action(self.command.action)
         action.read(self.command.parameters)  # before Spark starts, since a bad parameter needs no Spark to be seen
         return action
 

@@ -4,15 +4,22 @@ from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
 
+_PATIENCE = {
+    # Executors are waited for where they are needed, not for seconds before anything begins.
+    "spark.scheduler.minRegisteredResourcesRatio": "0",
+    # Spark's JVM would exit after a few lost executors, before the task that needs them has failed and can say why.
+    "spark.executor.maxNumFailures": "100",
+}
+"""How Spark waits for executors: `spark_jobs.executors` watches over them and says what is wrong."""
+
 
 def start_session(name: str, conf: Mapping[str, str], *, access_key: str, secret_key: str) -> SparkSession:
     """Start Spark with `conf`; settings given to `spark-submit` that `conf` lacks stay as they are.
 
     The keys go to Hadoop's configuration in memory, which travels to executors with each read and write.
     """
-    # Spark would hold everything until most executors are there; they are waited for where they are needed, and told of there.
-    builder = SparkSession.builder.appName(name).config("spark.scheduler.minRegisteredResourcesRatio", "0")
-    for key, value in conf.items():
+    builder = SparkSession.builder.appName(name)
+    for key, value in (_PATIENCE | dict(conf)).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from spark_jobs.errors import EmptyInput, Terminated
@@ -51,3 +52,49 @@ def test_own_errors_carry_their_class() -> None:
     assert (describe(EmptyInput("nothing")).class_, describe(EmptyInput("nothing")).message) == ("EMPTY_INPUT", "nothing")
     assert (describe(Terminated("stop")).class_, describe(Terminated("stop")).retryable) == ("TERMINATED", True)
     assert (describe(KeyError("x")).class_, describe(KeyError("x")).retryable) == ("UNEXPECTED_ERROR", True)
+
+
+LOST = """\
+An error occurred while calling o105.parquet.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times, most recent failure: \
+Lost task 0.3 in stage 0.0 (TID 3) (10.244.0.252 executor 4): ExecutorLostFailure (executor 4 exited caused by one of the running \
+tasks) Reason:
+The executor with id 4 exited with exit code {code}.
+
+The API gave the following container statuses:
+
+\t container name: executor
+\t container state: terminated
+"""
+
+
+@pytest.mark.parametrize("code", ["137(SIGKILL, possible container OOM)", "52(JVM OOM)"])
+def test_an_executor_killed_for_memory_says_what_to_ask_for(code: str) -> None:
+    """The text is that of a real cluster."""
+    found = describe(PySparkException(LOST.format(code=code)))
+    assert (found.class_, found.retryable) == ("OUT_OF_MEMORY", False)
+    assert "`executor_memory`" in found.message
+
+
+def test_an_executor_that_was_taken_away_may_be_tried_again() -> None:
+    found = describe(PySparkException(LOST.format(code="143(SIGTERM)")))
+    assert (found.class_, found.retryable) == ("EXECUTOR_LOST", True)
+
+
+def test_memory_of_the_driver_is_told_from_that_of_an_executor(spark: SparkSession) -> None:
+    with pytest.raises(Exception) as raised:
+        spark._jvm.java.lang.reflect.Array.newInstance(spark._jvm.java.lang.Class.forName("java.lang.Object"), 2**31 - 1)  # type: ignore[union-attr]
+    found = describe(raised.value)
+    assert (found.class_, found.message.count("`driver_memory`")) == ("OUT_OF_MEMORY", 1)
+
+
+def test_the_kubernetes_api_out_of_reach() -> None:
+    text = """\
+An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.
+: org.apache.spark.SparkException: External scheduler cannot be instantiated
+Caused by: io.fabric8.kubernetes.client.KubernetesClientException: The timeout of 10000 ms has been exceeded when getting a connection
+"""
+    found = describe(PySparkException(text))
+    assert (found.class_, found.retryable) == ("KUBERNETES_UNAVAILABLE", True)
+    assert found.message.startswith("the Kubernetes API cannot be used: ")
+    assert "The timeout of 10000 ms" in found.message

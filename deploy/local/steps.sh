@@ -78,7 +78,7 @@ step_chart() {
   kubectl create namespace "$NAMESPACE" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl label namespace "$NAMESPACE" --overwrite pod-security.kubernetes.io/enforce=restricted >/dev/null
   helm upgrade --install "$RELEASE" "$ROOT/helm/stratum" --namespace "$NAMESPACE" --values "$ROOT/deploy/local/values.yaml" \
-    --set "s3.publicEndpoint=http://127.0.0.1:$S3_PORT" "${VALUES[@]}" --wait --timeout 10m
+    --set "s3.publicEndpoint=http://127.0.0.1:$S3_PORT" "${VALUES[@]}" --wait --wait-for-jobs --timeout 10m
 }
 
 step_demo() {

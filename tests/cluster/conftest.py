@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 from zipfile import ZipFile
 
 import pytest
@@ -10,7 +11,7 @@ from stratum.demo import flights_archive
 from tests.cluster.cluster import Cluster
 from tests.cluster.release import Release, installed
 
-ENTITY, VERSION = "nyc_flights", "v2013.12.31"
+VERSION = "v2013.12.31"
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +29,12 @@ def release(cluster: Cluster) -> Iterator[Release]:
 
 @pytest.fixture(scope="session")
 def flights(release: Release, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The entity whose version holds all flights as `source`."""
+    """An entity whose version holds all flights as `source`; a new one each time, since a release outlives a session that was cut off."""
+    entity = f"nyc_flights.{uuid4().hex[:8]}"
     folder = tmp_path_factory.mktemp("flights")
     with ZipFile(flights_archive()) as archive:
         member = next(name for name in archive.namelist() if name.endswith("flights.csv"))
         file = Path(archive.extract(member, folder))
-    manifest = release.json("ingest", ENTITY, VERSION, str(file), "--null", "NA")
+    manifest = release.json("ingest", entity, VERSION, str(file), "--null", "NA")
     assert manifest["rows"] == 336_776
-    return ENTITY
+    return entity

@@ -24,7 +24,9 @@ class Release(Installation):
 
     def install(self) -> None:
         """Install or upgrade, and wait until all of it is ready."""
-        self.cluster.helm("upgrade", "--install", NAME, str(CHART), "-n", NAMESPACE, *self.settings(), "--wait", "--timeout", "10m")
+        self.cluster.helm(
+            "upgrade", "--install", NAME, str(CHART), "-n", NAMESPACE, *self.settings(), "--wait", "--wait-for-jobs", "--timeout", "10m"
+        )
 
     def settings(self, *more: str) -> list[str]:
         """Arguments of `helm` that set values."""

@@ -88,7 +88,10 @@ def test_driver_pod_deleted(release: Release, flights: str) -> None:
     pod = await_running(release, process_id)
     release.cluster.kubectl("delete", "pod", "-n", JOBS, pod["metadata"]["name"], "--grace-period=0", "--force")
     process = assert_succeeded(release, process_id, AGAIN)
-    assert [attempt["state"] for attempt in process["attempts"]] == ["lost", "succeeded"]
+    first, second = process["attempts"]
+    # the driver may still report that it was told to end, or its pod's end may be seen first
+    assert first["state"] in ("failed", "lost"), first
+    assert second["state"] == "succeeded"
 
 
 def test_driver_pod_evicted(release: Release, flights: str) -> None:
@@ -201,7 +204,7 @@ def _live_pods(release: Release) -> list[dict[str, Any]]:
 
 
 def _lease_holder(release: Release) -> str:
-    lease = release.cluster.get("lease", "stratum-observe", NAMESPACE)
+    lease = release.cluster.get("lease", f"{NAME}-observe", NAMESPACE)
     return str(lease["spec"].get("holderIdentity", "")) if lease else ""
 
 

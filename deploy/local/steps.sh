@@ -12,7 +12,7 @@ RELEASE=stratum NAMESPACE=stratum
 API_PORT=${STRATUM_LOCAL_API_PORT:-18080} S3_PORT=${STRATUM_LOCAL_S3_PORT:-19000}
 VALUES=()
 IMAGES=(control-plane launcher spark cli)
-TEST_IMAGES=(own-action misbehave)
+TEST_IMAGES=(own-action misbehave test-job)
 
 say() { echo "[$(basename "$0")] $*" >&2; }
 die() { say "$*" && exit 1; }

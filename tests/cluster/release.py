@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+
 from tests.cluster.cluster import ROOT, Cluster, PortForward, free_port
 from tests.e2e.platform import Installation, wait_for
 
@@ -21,6 +24,7 @@ class Release(Installation):
         super().__init__({}, {})
         self.cluster = cluster
         self.s3_port = s3_port
+        self._ports: tuple[PortForward, ...] = ()
 
     def install(self) -> None:
         """Install or upgrade, and wait until all of it is ready."""
@@ -28,18 +32,16 @@ class Release(Installation):
             "upgrade", "--install", NAME, str(CHART), "-n", NAMESPACE, *self.settings(), "--wait", "--wait-for-jobs", "--timeout", "10m"
         )
 
-    def settings(self, *more: str) -> list[str]:
+    def settings(self) -> list[str]:
         """Arguments of `helm` that set values."""
         given = [argument for path in VALUES for argument in ("-f", str(path))]
-        given += ["--set", f"s3.publicEndpoint=http://127.0.0.1:{self.s3_port}"]
-        for each in more:
-            given += ["--set", each]
-        return given
+        return [*given, "--set", f"s3.publicEndpoint=http://127.0.0.1:{self.s3_port}"]
 
     @contextmanager
     def connected(self) -> Iterator[None]:
         """Reach it from this machine, by forwarded ports as a person would."""
-        with PortForward(NAMESPACE, f"{NAME}-api", 80) as api, PortForward(NAMESPACE, f"{NAME}-minio", 9000, self.s3_port):
+        with PortForward(NAMESPACE, f"{NAME}-api", 80) as api, PortForward(NAMESPACE, f"{NAME}-minio", 9000, self.s3_port) as s3:
+            self._ports = (api, s3)
             token, keys = self.secret(f"{NAME}-api-key"), self.secret(f"{NAME}-s3")
             self.document = {
                 "url": f"http://127.0.0.1:{api.local}",
@@ -53,6 +55,21 @@ class Release(Installation):
             }
             self._environment = {**os.environ, "STRATUM_URL": self.document["url"], "STRATUM_TOKEN": self.document["token"]}
             yield
+
+    def await_answer(self) -> None:
+        """Reach the pods that are there now, after an upgrade replaced those that were."""
+        for port in self._ports:
+            port.again()
+
+        def answers() -> bool:
+            try:
+                with self.http as http:
+                    self.s3.list_buckets()
+                    return http.get("/readyz").status_code == 200
+            except (httpx.HTTPError, BotoCoreError, ClientError):
+                return False
+
+        wait_for(answers, 120, lambda: "the release to answer")
 
     def secret(self, name: str) -> dict[str, str]:
         """The texts of a Secret."""

@@ -17,6 +17,7 @@ _WRAPPERS = frozenset({"TASK_WRITE_FAILED", "FAILED_READ_FILE.NO_HINT", "FAILED_
 _STORAGE = ("software.amazon.awssdk", "org.apache.hadoop.fs.s3a", "AWSClientIOException", "com.amazonaws")
 _DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Status Code: 403", "NoSuchBucket")
 _CORRUPT = ("is not a Parquet file", "CANNOT_READ_FILE_FOOTER", "ParquetDecodingException", "could not read footer")
+_JVM_GONE = "Spark's JVM ended under the run, perhaps killed for want of memory: more `driver_memory` in `resource_profile` may help"
 _IN_A_TASK = "Job aborted due to stage failure"
 _KILLED_FOR_MEMORY = ("exit code 137", "OOMKilled", "exit code 52(")
 """As the kernel ends a container, and as an executor ends itself."""
@@ -37,7 +38,7 @@ def _known(error: BaseException) -> JobError:
     if isinstance(error, Terminated):
         return SparkFailed("TERMINATED", str(error), retryable=True)
     if isinstance(error, Py4JNetworkError | ConnectionError):
-        return SparkFailed("SPARK_LOST", "Spark's JVM ended under the run: it was killed, perhaps for its memory", retryable=True)
+        return SparkFailed("SPARK_LOST", _JVM_GONE, retryable=True)
     if isinstance(error, PySparkException | Py4JError):
         return _of_spark(error)
     return SparkFailed("UNEXPECTED_ERROR", f"{type(error).__name__}: {error}", retryable=True)

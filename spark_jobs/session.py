@@ -8,7 +8,7 @@ _PATIENCE = {
     # Executors are waited for where they are needed, not for seconds before anything begins.
     "spark.scheduler.minRegisteredResourcesRatio": "0",
     # Spark's JVM would exit after a few lost executors, before the task that needs them has failed and can say why.
-    "spark.executor.maxNumFailures": "100",
+    "spark.executor.maxNumFailures": "1000000",
 }
 """How Spark waits for executors: `spark_jobs.executors` watches over them and says what is wrong."""
 

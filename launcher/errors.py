@@ -24,6 +24,10 @@ class ClockUnavailable(NotNow):
     """The control plane does not tell the time, so no relist can be dated."""
 
 
+class CatalogBehind(NotNow):
+    """The catalog here does not have an action that was accepted; catalogs reach the parts of a cluster one after another."""
+
+
 class PublishFailed(NotNow):
     """Kafka did not acknowledge an event."""
 

@@ -1,5 +1,6 @@
 """Commands become jobs: verify, size, submit, tell."""
 
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -9,7 +10,7 @@ from contracts.event import CommandRefused, JobSubmitted, LauncherEvent
 from contracts.live_catalog import LiveCatalog
 from launcher import metrics
 from launcher.backend import Backend
-from launcher.errors import CommandUnfit, JobConflict, MessageRejected
+from launcher.errors import CatalogBehind, CommandUnfit, JobConflict, LauncherError, MessageRejected
 from launcher.job import JobSpec
 from launcher.keys import JwksKeys, require_genuine
 from launcher.messages import attempt_stamp, read
@@ -17,15 +18,22 @@ from launcher.sizing import Resources, size
 
 log = structlog.get_logger()
 
+CATALOG_PATIENCE_SECONDS = 180.0
+"""How long a catalog may be behind that of the API: a kubelet brings a ConfigMap up to date within two minutes."""
+
 
 class SubmitHandler:
     """Handles messages of the command topic (see `consuming.Handler`)."""
 
-    def __init__(self, backend: Backend, keys: JwksKeys, catalog: LiveCatalog, cluster: str) -> None:
+    def __init__(
+        self, backend: Backend, keys: JwksKeys, catalog: LiveCatalog, cluster: str, catalog_patience: float = CATALOG_PATIENCE_SECONDS
+    ) -> None:
         self._backend = backend
         self._keys = keys
         self._catalog = catalog
         self._cluster = cluster
+        self._catalog_patience = catalog_patience
+        self._unknown_since: dict[str, float] = {}
 
     def __call__(self, value: bytes) -> Sequence[LauncherEvent]:
         """Submit the command's job. A genuine command that cannot be run is refused; whatever else is wrong is rejected."""
@@ -43,8 +51,16 @@ class SubmitHandler:
         catalog = self._catalog.current
         action = catalog.actions.get(command.action)
         if action is None:
-            raise CommandUnfit("UNKNOWN_ACTION", f"the action {command.action!r} is in the launcher's catalog no more")
+            raise self._unknown(command.action)
+        self._unknown_since.pop(command.action, None)
         return size(command, action, catalog.profiles[action.profile])
+
+    def _unknown(self, action: str) -> LauncherError:
+        """The API knew the action: its catalog is newer than ours, or the action was taken out since."""
+        since = self._unknown_since.setdefault(action, time.monotonic())
+        if time.monotonic() - since < self._catalog_patience:
+            return CatalogBehind(f"the launcher's catalog does not have the action {action!r} yet")
+        return CommandUnfit("UNKNOWN_ACTION", f"the action {action!r} is in the launcher's catalog no more")
 
     def _submit(self, spec: JobSpec) -> JobSubmitted:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import REGISTRY
 
 from contracts.command import Command, ResourceProfile
 from contracts.event import JobEnded, LauncherEvent, Relist
@@ -59,14 +60,14 @@ class Installation:
         self.complaints: list[Exception] = []
 
     @contextmanager
-    def running(self, most_pending: int = 100) -> Iterator[ProcessBackend]:
+    def running(self, most_pending: int = 100, catalog_patience: float = 0) -> Iterator[ProcessBackend]:
         stop = threading.Event()
         with ExitStack() as stack:
             http = stack.enter_context(httpx.Client())
             backend = stack.enter_context(ProcessBackend.open(self.jobs, 2, launch_program, grace_seconds=1, most_pending=most_pending))
             topics, publisher = self.kafka.topics, Publisher(self.kafka.client, self.kafka.topics.events)
             catalog = LiveCatalog([self.catalog], self.complaints.append, check_seconds=0)
-            submit = SubmitHandler(backend, JwksKeys(self.api.jwks_url, http), catalog, "here")
+            submit = SubmitHandler(backend, JwksKeys(self.api.jwks_url, http), catalog, "here", catalog_patience)
             cancel = CancelHandler(backend, JwksKeys(self.api.jwks_url, http), "here")
             clock = DatabaseClock(self.api.base_url, http)
             observer = Observer(
@@ -194,6 +195,16 @@ def test_genuine_but_unfit_is_refused(installation: Installation) -> None:
         assert refusal.type == "refused"
         assert "from 1 to 32, not 33" in refusal.message
     assert not any(event.type == "submitted" for event in installation.kafka.events())
+
+
+def test_a_catalog_that_is_behind_is_waited_for(installation: Installation) -> None:
+    """The API may know an action earlier: a catalog reaches the parts of a cluster one after another."""
+    early = installation.api.command(action="brand_new")
+    with installation.running(catalog_patience=60):
+        installation.send(early)
+        eventually(lambda: REGISTRY.get_sample_value("stratum_launcher_paused", {"topic": installation.kafka.topics.commands}), "the wait")
+        (installation.catalog / "new.yaml").write_text("actions: [{name: brand_new, description: d, image: i, parameters: {}}]\n")
+        assert [event.type for event in installation.history(early, "ended")][-1] == "ended"
 
 
 def test_conflict_is_an_alarm_and_changes_nothing(installation: Installation) -> None:

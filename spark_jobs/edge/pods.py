@@ -43,5 +43,5 @@ class ExecutorPods:
                 )
             response.raise_for_status()
             return list(response.json()["items"])
-        except (OSError, httpx.HTTPError, ValueError, KeyError) as error:
+        except (OSError, httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise ClusterUnreachable(f"the Kubernetes API cannot be asked for the executors: {error}") from error

@@ -24,7 +24,7 @@ class ExecutorPods:
     def __init__(self, application_id: str, account: Path = ACCOUNT, url: str | None = None) -> None:
         self._selector = f"spark-role=executor,spark-app-selector={application_id}"
         self._account = account
-        self._url = url or "https://{KUBERNETES_SERVICE_HOST}:{KUBERNETES_SERVICE_PORT}".format_map(os.environ)
+        self._url = url
 
     def list(self) -> list[Pod]:
         """Those that are there, whatever their state.
@@ -33,11 +33,12 @@ class ExecutorPods:
             ClusterUnreachable: the API cannot be asked, or does not let us.
         """
         try:
+            url = self._url or "https://{KUBERNETES_SERVICE_HOST}:{KUBERNETES_SERVICE_PORT}".format_map(os.environ)
             namespace = (self._account / "namespace").read_text(encoding="utf-8")
             token = (self._account / "token").read_text(encoding="utf-8")  # read each time: it is renewed while we run
             with httpx.Client(verify=ssl.create_default_context(cafile=self._account / "ca.crt"), timeout=_TIMEOUT) as client:
                 response = client.get(
-                    f"{self._url}/api/v1/namespaces/{namespace}/pods",
+                    f"{url}/api/v1/namespaces/{namespace}/pods",
                     params={"labelSelector": self._selector, "limit": _MOST},
                     headers={"authorization": f"Bearer {token}"},
                 )

@@ -75,6 +75,13 @@ def test_nobody_there(account: Path) -> None:
         ExecutorPods("spark-1", account, "http://127.0.0.1:9").list()
 
 
+def test_no_address(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver outside of the cluster, to which nobody said where the API is."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ClusterUnreachable):
+        ExecutorPods("spark-1", account).list()
+
+
 def test_no_service_account(tmp_path: Path, server: Any) -> None:
     with pytest.raises(ClusterUnreachable):
         pods(tmp_path, server).list()

@@ -37,6 +37,12 @@ CLASSES = Path("/build/classes")
 """One file a JVM."""
 ENTRYPOINT = "/opt/stratum/bin/entrypoint"
 DRIVER_POD, NAMESPACE = "training", "training"
+DRIVER = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": DRIVER_POD, "namespace": NAMESPACE, "uid": str(uuid4()), "resourceVersion": "1"},
+    "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+}
 ROOT = StorageRoot("training", "")
 WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What RFC 6455 adds to a client's key."""
@@ -88,13 +94,11 @@ def stand_in(executors: Executors) -> ThreadingHTTPServer:
         def do_GET(self) -> None:
             address = urlsplit(self.path)
             if address.path.endswith(f"/pods/{DRIVER_POD}"):
-                metadata = {"name": DRIVER_POD, "namespace": NAMESPACE, "uid": str(uuid4())}
-                ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-                self._answer({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": ready})
+                self._answer(DRIVER)
             elif "watch" in parse_qs(address.query):
                 self._watch()
             else:
-                pods = list(executors.pods.values())
+                pods = [DRIVER] if "fieldSelector" in parse_qs(address.query) else list(executors.pods.values())
                 self._answer({"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": pods})
 
         def do_POST(self) -> None:

@@ -40,9 +40,9 @@ class Cluster:
         assert not check or done.returncode == 0, f"helm {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
         return done
 
-    def items(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+    def items(self, kind: str, namespace: str, selector: str = "", *more: str) -> list[dict[str, Any]]:
         """All objects of a kind."""
-        listed = json.loads(self.kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json"))
+        listed = json.loads(self.kubectl("get", kind, "-n", namespace, "-l", selector, *more, "-o", "json"))
         found: list[dict[str, Any]] = listed["items"]
         return found
 
@@ -79,9 +79,9 @@ class Cluster:
             again.returncode = 0  # it outlives these tests; nobody waits for it
             wait_for(lambda: "ok" in self.kubectl("get", "--raw", "/readyz", check=False), 90, lambda: "the API server")
 
-    def run_out(self, namespace: str, selector: str, seconds: float = 180) -> None:
+    def run_out(self, namespace: str, selector: str, *more: str, seconds: float = 180) -> None:
         """Wait until no pod is left of those selected."""
-        wait_for(lambda: not self.items("pods", namespace, selector), seconds, lambda: f"no pod of {selector} to be left")
+        wait_for(lambda: not self.items("pods", namespace, selector, *more), seconds, lambda: f"no pod of {selector} to be left")
 
 
 class PortForward:

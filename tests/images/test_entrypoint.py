@@ -27,6 +27,7 @@ def end(*_):
     print("reported its end", flush=True)
     sys.exit(143)
 signal.signal(signal.SIGTERM, end)
+sys.stdin.read()
 print("at work", flush=True)
 time.sleep(60)
 """

@@ -37,7 +37,8 @@ time.sleep(60)
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "java").symlink_to(Path(__file__).with_name("java"))
-    return {"PATH": os.environ["PATH"], "JAVA_HOME": str(tmp_path), "STRATUM_DRIVER_HEAP": "1g", "STRATUM_LOG_FILE": str(tmp_path / "log")}
+    own = {"JAVA_HOME": str(tmp_path), "TMPDIR": str(tmp_path), "STRATUM_LOG_FILE": str(tmp_path / "log")}
+    return {"PATH": os.environ["PATH"], "STRATUM_DRIVER_HEAP": "1g", **own}
 
 
 def run(environment: dict[str, str], *arguments: str) -> tuple[int, str]:

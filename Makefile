@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 UV_VERSION := 0.13.9
+TEST_WORKERS ?= 2
 BIN := .venv/bin
 SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependencies deploy/images/spark/entrypoint deploy/local/steps.sh \
 	deploy/local/kind deploy/local/minikube deploy/local/one-node deploy/local/test-cluster)
@@ -16,7 +17,7 @@ demo: .venv/ready ## Run the main job on real flights, with real parts, on this 
 	@$(BIN)/stratum demo
 
 test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
-	$(BIN)/pytest -m "not slow and not cluster"
+	$(BIN)/pytest -m "not slow and not cluster" -n $(TEST_WORKERS) --dist loadgroup
 
 test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes, run the main job there, break parts of it
 	@deploy/local/test-cluster

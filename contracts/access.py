@@ -34,7 +34,6 @@ TABLE: tuple[Access, ...] = (
     Access("observe", "coordination.k8s.io", "leases", ("get", "create", "update"), where="own"),
     # Spark's own driver makes its executors, and takes them along when it ends
     Access("driver", "", "pods", ("create", "get", "list", "watch", "delete", "deletecollection")),
-    Access("driver", "", "configmaps", ("create", "get", "list", "watch", "delete", "deletecollection")),
     # `stratum preflight` asks about the accounts above, looks at quotas, and starts one pod as a run would
     Access("preflight", "authorization.k8s.io", "localsubjectaccessreviews", ("create",)),
     Access("preflight", "authorization.k8s.io", "localsubjectaccessreviews", ("create",), where="own"),

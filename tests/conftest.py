@@ -1,14 +1,26 @@
 """What all tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import figures
 from tests.e2e.platform import Platform, running_platform
-from tests.figures import lines
 from tests.services import services
 
 __all__ = ["services"]
+
+
+_HAVE_ANOTHER_PLATFORM = Path(__file__).parent / "control_plane"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the workers of `pytest -n` may take apart: files, but the tests of the one platform stay together."""
+    for item in items:
+        shares = "platform" in getattr(item, "fixturenames", ()) and not item.path.is_relative_to(_HAVE_ANOTHER_PLATFORM)
+        item.add_marker(pytest.mark.xdist_group("platform" if shares else str(item.path)))
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +31,21 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the figures of a worker of `pytest -n` to the process that shows them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = figures.measured()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the figures of a worker that has ended."""
+    figures.take_over([tuple(figure) for figure in getattr(node, "workeroutput", {}).get("figures", ())])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what the tests measured."""
-    if lines():
+    if lines := figures.lines():
         terminalreporter.section("figures")
-        for line in lines():
+        for line in lines:
             terminalreporter.write_line(line)

@@ -122,10 +122,9 @@ def test_driver_out_of_memory(release: Release, flights: str) -> None:
 
 def test_executor_out_of_memory(release: Release, flights: str) -> None:
     process_id = start(release, flights, "executor_oom", executor_mebibytes=4000)
-    process = release.wait(process_id, "failed", seconds=290)
+    process = assert_failed(release, process_id, ["accepted", "queued", "running", "retrying", "queued", "running", "failed"])
     assert "memory" in process["reason"]
     assert "executor_memory" in process["reason"]
-    release.assert_nothing_left(process_id)
 
 
 def test_image_that_does_not_exist(release: Release, flights: str) -> None:
@@ -142,11 +141,10 @@ def test_executors_refused_by_quota(release: Release, flights: str) -> None:
         process_id = start(release, flights, "refused", seconds=1)
         release.wait(process_id, "running")
         wait_for(lambda: "quota" in release.get(process_id)["reason"], 90, lambda: "the reason to name the quota")
-        process = release.wait(process_id, "failed", seconds=290)
+        process = assert_failed(release, process_id, ["accepted", "queued", "running", "retrying", "queued", "running", "failed"])
     finally:
         release.cluster.kubectl("delete", "resourcequota", "-n", JOBS, "no-executors")
     assert "no-executors" in process["reason"]
-    release.assert_nothing_left(process_id)
 
 
 def test_api_server_restarted(release: Release, flights: str) -> None:

@@ -55,9 +55,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app.include_router(router, dependencies=[Depends(rate_limits.by_tenant)])
     app.include_router(health.router)
     problems.install(app)
+    app.add_middleware(problems.BodyLimit, limit=settings.max_body_bytes)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
     rate_limits.install(app, rate_limits.RateLimits.of(*rates))
-    app.add_middleware(problems.BodyLimit, limit=settings.max_body_bytes)
     app.middleware("http")(_observed)
     _document_problems(app)
     return app

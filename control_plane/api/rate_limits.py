@@ -4,8 +4,7 @@ import ipaddress
 import math
 import secrets
 import time
-from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,31 +15,36 @@ from control_plane.api import problems
 from control_plane.api.auth import Reader
 from control_plane.errors import RateLimited, Unauthenticated
 
-_CELLS = 1 << 14
+ADDRESS_CELLS = 1 << 14
 _NEVER = frozenset({"/healthz", "/readyz", "/metrics", "/v1/processes/callback"})
 """Asked by the platform's own parts: probes, Prometheus, and runs, whose work is lost if nobody hears of it."""
 
 
 class RateLimit:
-    """At most `per_second` on average for each key, and `burst` at once (GCRA).
+    """At most `per_second` on average for each key, and `burst` at once (GCRA). It keeps one number a key.
 
-    Memory is one number for each of a fixed lot of cells. Keys are spread over them by a secret hash: however many keys somebody makes
-    up, nothing grows; two that fall into one cell share its rate.
+    Keys that a stranger may make up are spread over `cells` by a secret hash: however many come, no more is kept than that. Two in one
+    cell share its rate. None: every key for itself, for those that only we make.
     """
 
-    def __init__(self, per_second: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_second: float, burst: int, cells: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = 1 / per_second
         self._tolerance = self._interval * (burst - 1)
         self._clock = clock
+        self._cells = cells
         self._secret = secrets.token_bytes(16)
-        self._free_from = array("d", bytes(8 * _CELLS))
-        """For each cell the moment from which on it is as if it had never been used."""
+        self._free_from: dict[Hashable, float] = {}
+        """The moment from which on a key, or its cell, is as if it had never been used."""
+
+    def __len__(self) -> int:
+        """How many numbers it keeps."""
+        return len(self._free_from)
 
     def take(self, key: str) -> int:
         """Take one. 0: granted; else the whole seconds after which the next one will be."""
-        cell = hash((self._secret, key)) % _CELLS
+        cell: Hashable = key if self._cells is None else hash((self._secret, key)) % self._cells
         now = self._clock()
-        free_from = max(self._free_from[cell], now)
+        free_from = max(self._free_from.get(cell, now), now)
         wait = free_from - self._tolerance - now
         if wait > 1e-9:
             return math.ceil(wait)
@@ -59,10 +63,10 @@ class RateLimits:
     def of(cls, tenant_per_second: float, address_per_second: float, burst_seconds: float) -> "RateLimits":
         """0 a second is off."""
 
-        def limit(per_second: float) -> RateLimit | None:
-            return RateLimit(per_second, max(1, round(per_second * burst_seconds))) if per_second else None
+        def limit(per_second: float, cells: int | None) -> RateLimit | None:
+            return RateLimit(per_second, max(1, round(per_second * burst_seconds)), cells) if per_second else None
 
-        return cls(limit(tenant_per_second), limit(address_per_second))
+        return cls(limit(tenant_per_second, None), limit(address_per_second, ADDRESS_CELLS))
 
 
 async def by_tenant(request: Request, caller: Reader) -> None:
@@ -75,12 +79,12 @@ async def by_tenant(request: Request, caller: Reader) -> None:
 def install(app: FastAPI, limits: RateLimits) -> None:
     """Limit those who send no credential before anything is done for them, and those who send a wrong one when it is found wrong."""
     app.state.rate_limits = limits
-    app.add_middleware(_Anonymous, limit=limits.address)
+    app.add_middleware(_Anonymous)
 
     async def wrong_credential(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Unauthenticated)  # noqa: S101 - registered for this class alone
         anonymous = "authorization" not in request.headers  # was counted on its way in
-        too_many = None if anonymous else _refusal(limits.address, request.scope)
+        too_many = None if anonymous else _refusal(request.scope)
         return problems.response(too_many or error, request.url.path)
 
     app.add_exception_handler(Unauthenticated, wrong_credential)
@@ -89,19 +93,19 @@ def install(app: FastAPI, limits: RateLimits) -> None:
 class _Anonymous:
     """ASGI middleware: refuses requests without a credential over the limit of their address."""
 
-    def __init__(self, app: Any, limit: RateLimit | None) -> None:
+    def __init__(self, app: Any) -> None:
         self._app = app
-        self._limit = limit
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Refuse, or hand on."""
         anonymous = scope["type"] == "http" and all(name != b"authorization" for name, _ in scope["headers"])
-        too_many = _refusal(self._limit, scope) if anonymous else None
+        too_many = _refusal(scope) if anonymous else None
         answer = self._app if too_many is None else problems.response(too_many, scope["path"])
         await answer(scope, receive, send)
 
 
-def _refusal(limit: RateLimit | None, scope: Any) -> RateLimited | None:
+def _refusal(scope: Any) -> RateLimited | None:
+    limit: RateLimit | None = scope["app"].state.rate_limits.address
     if limit is None or scope["path"] in _NEVER:
         return None
     seconds = limit.take(network(scope["client"][0] if scope.get("client") else ""))

@@ -4,6 +4,7 @@ import asyncpg
 
 from contracts.identifiers import new_id
 
+_COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = $1 AND table_schema = 'public' AND is_identity = 'NO'"
 _TABLES = {
     "processes": ("id", "n.id", "work_digest", "n.id::text"),
     "steps": ("process_id", "n.id"),
@@ -17,13 +18,7 @@ async def fill(sql: asyncpg.Connection, process_id: str, number: int) -> list[st
     ids = [new_id() for _ in range(number)]
     for table, changes in _TABLES.items():
         changed = dict(zip(changes[::2], changes[1::2], strict=True))
-        columns = [
-            row["column_name"]
-            for row in await sql.fetch(
-                "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1 AND is_identity = 'NO'",
-                table,
-            )
-        ]
+        columns = [row["column_name"] for row in await sql.fetch(_COLUMNS, table)]
         values = ", ".join(changed.get(column, f"o.{column}") for column in columns)
         key = "id" if table == "processes" else "process_id"
         await sql.execute(

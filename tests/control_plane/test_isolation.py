@@ -17,11 +17,13 @@ from tests.control_plane.installation import Installation
 
 RELATIONS = """
     SELECT c.relname AS name, c.relkind = 'v' AS is_view, a.attname AS owner FROM pg_class c
-    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attname = CASE WHEN c.relname = 'tenants' THEN 'id' ELSE 'tenant' END
+    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+        AND a.attname = CASE WHEN c.relname = 'tenants' THEN 'id' ELSE 'tenant' END
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') ORDER BY 1"""
 UNCONFINED = """
     SELECT c.relname FROM pg_class c
-    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND (a.attname = 'tenant' OR c.relname = 'tenants' AND a.attname = 'id')
+    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+        AND (a.attname = 'tenant' OR c.relname = 'tenants' AND a.attname = 'id')
     WHERE c.relnamespace = 'public'::regnamespace AND CASE
         WHEN c.relkind IN ('r', 'p') THEN NOT c.relrowsecurity OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid)
         WHEN c.relkind = 'v' THEN NOT coalesce(c.reloptions @> '{security_invoker=true}', false)

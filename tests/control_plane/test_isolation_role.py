@@ -12,7 +12,8 @@ import pytest_asyncio
 from control_plane import schema
 from control_plane.errors import MigrationFailed
 from stratum.local.postgres import SUPERUSER, binary
-from tests.control_plane.installation import create_database
+from tests.control_plane.commands import run
+from tests.control_plane.installation import Installation, create_database
 from tests.control_plane.servers import Postgres, Server
 
 
@@ -95,10 +96,13 @@ async def test_a_role_that_passes_policies_is_refused(server: Bare, administrato
 
 
 @pytest.mark.parametrize("right", ["CREATEROLE", "SUPERUSER"])
-async def test_several_databases_of_one_server_migrate_at_once(right: str, server: Bare, administrator: asyncpg.Connection) -> None:
+async def test_several_databases_of_one_server_migrate_at_once(
+    right: str, server: Bare, administrator: asyncpg.Connection, still: Installation
+) -> None:
     await administrator.execute(f"ALTER ROLE stratum {right}")
     urls = await _databases(server, administrator, 4)
-    await asyncio.gather(*map(schema.migrate, urls))
+    ends = await asyncio.gather(*(run(still, "migrate", STRATUM_DATABASE_URL=url) for url in urls))
+    assert [code for code, _ in ends] == [0] * 4, ends
     assert all([await _usable(url) for url in urls])
 
 

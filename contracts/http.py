@@ -305,6 +305,22 @@ class DatabaseTime(Tolerant):
     now: datetime
 
 
+class QuotaUse(Tolerant):
+    """One quota."""
+
+    limit: int | None = Field(description="null: without limit.")
+    used: int
+
+
+class Quota(Tolerant):
+    """What a tenant may use, and uses now."""
+
+    in_flight: QuotaUse = Field(description="Processes released and not ended; more wait.")
+    held: QuotaUse = Field(description="Processes accepted and waiting; more are refused (429).")
+    executor_cores: QuotaUse = Field(description="Executor cores of processes in flight; more wait.")
+    stored_bytes: QuotaUse = Field(description="Bytes of sealed datasets; when used up, processes and uploads are refused (409).")
+
+
 class Problem(Tolerant):
     """RFC 9457 problem details. `type` is stable; `detail` says what happened and what to do."""
 

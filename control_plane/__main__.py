@@ -37,6 +37,7 @@ from control_plane.settings import (
 from control_plane.storage import Storage
 from control_plane.waiting import Need, wait_for
 
+_Limit = Annotated[str | None, typer.Option(help="A number, or `none`.", metavar="N|none")]
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 
 
@@ -107,12 +108,26 @@ def provision(
     prefix: Annotated[str, typer.Option(help="Its key prefix, ending with '/', or empty.")] = "",
     role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "admin",
     max_in_flight: Annotated[int, typer.Option(help="Processes of the tenant in flight at once.")] = 1000,
+    max_held: _Limit = None,
+    max_executor_cores: _Limit = None,
+    max_stored_bytes: _Limit = None,
 ) -> None:
-    """Create a tenant, its bucket and an API key, unless they exist."""
+    """Create a tenant, its bucket and an API key, unless they exist.
+
+    A limit is a number, or `none` to take it away; one that is not given stays as it is.
+    """
+    limits = _limits({"max_held": max_held, "max_executor_cores": max_executor_cores, "max_stored_bytes": max_stored_bytes})
     key = api_key_file.read_text(encoding="utf-8").strip()
     Storage(StorageSettings()).ensure_bucket(bucket)
-    asyncio.run(tenants.provision(DatabaseSettings(), tenant, bucket, prefix, max_in_flight, key, role))
+    asyncio.run(tenants.provision(DatabaseSettings(), tenant, bucket, prefix, max_in_flight, key, role, limits))
     typer.echo(f"tenant {tenant} in s3://{bucket}/{prefix}")
+
+
+def _limits(asked: dict[tenants.Limit, str | None]) -> dict[tenants.Limit, int | None]:
+    try:
+        return {name: tenants.limit(text) for name, text in asked.items() if text is not None}
+    except ValueError as error:
+        raise ControlPlaneError(f"a limit is wrong: {error}") from error
 
 
 async def _check_schema(settings: DatabaseSettings) -> None:

@@ -15,9 +15,11 @@ from contracts.errors import SqlRefused
 from contracts.http import ProcessRequest
 from contracts.identifiers import Identifier, new_id
 from contracts.model import sha256_of
+from contracts.sizing import resources
 from contracts.sql_guard import check_condition, check_query
+from control_plane import quotas
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, Invalid, NameTaken, NotFound
+from control_plane.errors import Conflict, Invalid, NameTaken, NotFound, StorageUsedUp, TooManyHeld
 from control_plane.nearest import did_you_mean, nearest
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
@@ -63,17 +65,28 @@ async def accept(
     Raises:
         Invalid, NotFound: the request is wrong, or names what does not exist.
         NameTaken: a dataset name belongs to other work.
+        StorageUsedUp, TooManyHeld: the tenant's quota has no room for one more.
     """
     action = find_action(catalog, request.action)
     # parsing a long query takes seconds: other requests go on meanwhile
     await asyncio.to_thread(check_parameters, action, request.parameters)
     check_resources(catalog, action, request.resource_profile)
+    profile = catalog.profiles[action.profile]
     # Owners can come and go between a refused insert and the look at who it is: then simply try again.
     for _ in range(5):
         work = await resolve(connection, tenant, request, action)
+        cores = resources((i["bytes"] for i in work.inputs), action.complexity, profile, request.resource_profile).all_executor_cores
+        try:
+            await quotas.check_process(connection, tenant, cores)
+        except (StorageUsedUp, TooManyHeld):
+            # what is there already takes nothing more
+            same = await queries.same_work(connection, tenant=tenant, work_digest=work.digest(tenant))
+            if same is None:
+                raise
+            return same, False
         try:
             async with connection.transaction():  # a savepoint: a refused insert leaves the outer transaction usable
-                process_id = await _insert(connection, tenant, work, traceparent, retry_of)
+                process_id = await _insert(connection, tenant, work, cores, traceparent, retry_of)
                 # the claim is ours now; whoever sealed the name did so before we got the claim
                 if not await queries.is_sealed(connection, **_names(tenant, work)):
                     return process_id, True
@@ -167,7 +180,7 @@ async def raise_not_found(connection: Connection, tenant: str, entity_id: str, d
     raise NotFound(f"There is no sealed dataset {dataset!r} in {entity_id}/{data_version}.{did_you_mean(near)}", suggestions=near)
 
 
-async def _insert(connection: Connection, tenant: str, work: Work, traceparent: str | None, retry_of: UUID | None) -> UUID:
+async def _insert(connection: Connection, tenant: str, work: Work, cores: int, traceparent: str | None, retry_of: UUID | None) -> UUID:
     request, action = work.request, work.action
     process_id = new_id()
     await queries.accept_process(
@@ -196,6 +209,7 @@ async def _insert(connection: Connection, tenant: str, work: Work, traceparent: 
         entry_point=action.entry_point,
         inputs=work.inputs,
         limits=action.limits.model_dump(mode="json"),
+        executor_cores=cores,
         message_id=new_id(),
         event_data={"action": action.name, "action_revision": action.revision, "retry_of": str(retry_of) if retry_of else None},
     )

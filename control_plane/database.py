@@ -98,6 +98,13 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def tenant(self, tenant: str) -> AsyncIterator[Connection]:
+        """A transaction for which rows of other tenants do not exist, whatever its statements say."""
+        async with self.transaction() as connection:
+            await queries.enter_tenant(connection, tenant=tenant)
+            yield connection
+
 
 async def connect(settings: DatabaseSettings) -> asyncpg.Connection:
     """One connection outside the pool, for those who hold an advisory lock on it."""

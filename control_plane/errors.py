@@ -120,6 +120,24 @@ class UploadRefused(Invalid):
     """What was uploaded can never be sealed: not what was announced, not Parquet, or not one table."""
 
 
+class StorageUsedUp(Conflict):
+    """The tenant stores as many bytes as it may."""
+
+    type, title = "storage-used-up", "The storage quota is used up"
+
+
+class TooManyHeld(Refusal):
+    """As many accepted processes of the tenant wait as may."""
+
+    status, type, title = 429, "too-many-held", "Too many processes wait"
+
+
+class RateLimited(Refusal):
+    """More requests come than may; `Retry-After` says when the next one is taken."""
+
+    status, type, title = 429, "rate-limited", "Too many requests"
+
+
 class Unavailable(Refusal):
     """A dependency is down; the same request may be sent again."""
 

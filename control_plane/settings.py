@@ -105,6 +105,9 @@ class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettin
     catalog_dir: CatalogFolders = (DEFAULT_FOLDER,)
     jobs_image: Annotated[str, Field(min_length=1)] = DEFAULT_IMAGE
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    tenant_requests_per_second: Annotated[float, Field(ge=0, description="Of this replica; 0: without limit.")] = 0
+    anonymous_requests_per_second: Annotated[float, Field(ge=0, description="Of one address without a valid key; 0: without limit.")] = 0
+    request_burst_seconds: Annotated[float, Field(gt=0, description="How much of a rate may come at once.")] = 10
 
 
 class RelaySettings(DatabaseSettings, KafkaSettings, TokenSettings, TimingSettings, WatchSettings):

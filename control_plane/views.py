@@ -22,8 +22,11 @@ def _queue(row: asyncpg.Record) -> QueuePlace | None:
 def _cause(row: asyncpg.Record) -> str:
     if not row["due"]:
         return f"waits before its next attempt, until {row['not_before'].isoformat(timespec='seconds')}"
-    if not row["within_tenant_cap"]:
-        return f"the tenant's cap on work in flight is reached ({row['tenant_in_flight']} of {row['max_in_flight']})"
+    if not row["within_in_flight"]:
+        return f"quota max_in_flight: {row['tenant_in_flight']} of {row['max_in_flight']} processes of the tenant are in flight"
+    if not row["within_cores"]:
+        used = f"{row['running_cores']} of {row['max_executor_cores']} executor cores of the tenant are in flight"
+        return f"quota max_executor_cores: {used}, this process takes {row['cores']}"
     if row["place"] > 1:
         return f"waits for room; {row['place'] - 1} before it by priority, fair share and age"
     return "next to be released, as soon as there is room"

@@ -6,8 +6,8 @@ import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from contracts.sizing import Resources
 from launcher.job import EndOutcome
-from launcher.sizing import Resources
 
 TAIL_BYTES = 64 * 1024
 _LONGEST_LINE = 500

@@ -7,7 +7,7 @@ from typing import Literal
 from contracts.command import AttemptRef, Command
 from contracts.identifiers import job_name
 from contracts.model import sha256_of
-from launcher.sizing import Resources
+from contracts.sizing import Resources
 
 VOLATILE_FIELDS = frozenset({"message_id", "flow_token", "traceparent"})
 """Fields that may differ between two sendings of the same work; everything else makes it other work."""

@@ -8,13 +8,14 @@ import structlog
 from contracts.command import Command
 from contracts.event import CommandRefused, JobSubmitted, LauncherEvent
 from contracts.live_catalog import LiveCatalog
+from contracts.sizing import Resources
 from launcher import metrics
 from launcher.backend import Backend
 from launcher.errors import CatalogBehind, CommandUnfit, JobConflict, LauncherError, MessageRejected
 from launcher.job import JobSpec
 from launcher.keys import JwksKeys, require_genuine
 from launcher.messages import attempt_stamp, read
-from launcher.sizing import Resources, size
+from launcher.sizing import size
 
 log = structlog.get_logger()
 

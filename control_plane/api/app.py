@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from contracts.http import Problem
@@ -14,7 +14,7 @@ from contracts.identifiers import new_id
 from contracts.live_catalog import LiveCatalog
 from contracts.tokens import KeyRing
 from control_plane import metrics
-from control_plane.api import callbacks, datasets, health, problems, processes, uploads
+from control_plane.api import callbacks, datasets, health, problems, processes, quota, rate_limits, uploads
 from control_plane.api.services import Services
 from control_plane.database import Database
 from control_plane.settings import ApiSettings
@@ -50,10 +50,14 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.state.services = services
     # the callback's fixed path comes before the paths with a process id
-    for router in (callbacks.router, processes.router, uploads.router, datasets.router, health.router):
-        app.include_router(router)
+    app.include_router(callbacks.router)
+    for router in (processes.router, uploads.router, datasets.router, quota.router):
+        app.include_router(router, dependencies=[Depends(rate_limits.by_tenant)])
+    app.include_router(health.router)
     problems.install(app)
     app.add_middleware(problems.BodyLimit, limit=settings.max_body_bytes)
+    rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
+    rate_limits.install(app, rate_limits.RateLimits.of(*rates))
     app.middleware("http")(_observed)
     _document_problems(app)
     return app

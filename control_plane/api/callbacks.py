@@ -53,7 +53,7 @@ async def callback(body: Callback, services: Injected, token: RunToken) -> Grant
         raise Unauthenticated(f"{str(error).capitalize()}; `{body.type}` needs the {needed}.") from error
     structlog.contextvars.bind_contextvars(process_id=str(claims.process_id), step=claims.step, attempt=claims.attempt)
     try:
-        async with services.database.transaction() as connection:
+        async with services.database.tenant(claims.tenant) as connection:
             current = await lifecycle.lock(connection, claims.process_id, claims.tenant)
             _check_bound(current, claims, body)
             assert current is not None  # noqa: S101 - checked just above
@@ -127,7 +127,7 @@ def _grant(services: Services, current: Current, run_id: str) -> Grant:
 
 async def _audit(services: Services, claims: Claims, body: Callback, refusal: Refusal) -> None:
     log.warning("callback refused", type=body.type, run_id=body.run_id, reason=refusal.detail)
-    async with services.database.connection() as connection:
+    async with services.database.tenant(claims.tenant) as connection:
         await queries.refuse_callback(
             connection,
             tenant=claims.tenant,

@@ -21,10 +21,10 @@ from control_plane.api.auth import Reader
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.database import queries
-from control_plane.errors import Invalid, NotFound, Unauthenticated, Unavailable
+from control_plane.errors import Invalid, NotFound, RateLimited, Unauthenticated, Unavailable
 
 router = APIRouter(prefix="/v1", tags=["data"])
-_COMMON = (Unauthenticated, Invalid, Unavailable)
+_COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -50,7 +50,7 @@ async def list_actions(services: Injected, caller: Reader) -> ActionList:
 @router.get("/entities", operation_id="list_entities", responses=documented(*_COMMON))
 async def list_entities(services: Injected, caller: Reader, limit: Limit = 100, cursor: str | None = None) -> EntityPage:
     """Entities that have sealed data, by name."""
-    async with services.database.connection() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         after = cursors.decode(cursor) if cursor else None
         rows = [row async for row in queries.list_entities(connection, tenant=caller.tenant, after=after, limit=limit + 1)]
     items = [EntitySummary.model_validate(dict(row)) for row in rows[:limit]]
@@ -62,7 +62,7 @@ async def list_versions(
     entity_id: Identifier, services: Injected, caller: Reader, limit: Limit = 100, cursor: str | None = None
 ) -> VersionPage:
     """The data versions of an entity, each with its sealed datasets."""
-    async with services.database.connection() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         after = cursors.decode(cursor) if cursor else None
         rows = [
             row async for row in queries.list_versions(connection, tenant=caller.tenant, entity_id=entity_id, after=after, limit=limit + 1)
@@ -85,7 +85,7 @@ async def get_dataset(entity_id: Identifier, data_version: Identifier, dataset: 
 
 async def read_dataset(services: Injected, tenant: str, entity_id: str, data_version: str, dataset: str) -> Dataset:
     """The dataset as the API shows it; raises `NotFound` with the nearest names."""
-    async with services.database.connection() as connection:
+    async with services.database.tenant(tenant) as connection:
         row = await queries.get_dataset(connection, tenant=tenant, entity_id=entity_id, data_version=data_version, dataset=dataset)
         if row is None:
             await acceptance.raise_not_found(connection, tenant, entity_id, data_version, dataset)

@@ -24,13 +24,16 @@ from control_plane.errors import (
     Malformed,
     NameTaken,
     NotFound,
+    RateLimited,
+    StorageUsedUp,
     TooLarge,
+    TooManyHeld,
     Unauthenticated,
     Unavailable,
 )
 
 router = APIRouter(prefix="/v1/processes", tags=["processes"])
-_COMMON = (Unauthenticated, Invalid, Unavailable)
+_COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)
 _LINKS = {
     "links": {
         "self": {"operationId": "get_process", "parameters": {"process_id": "$response.body#/id"}},
@@ -48,7 +51,7 @@ _LINKS = {
     responses={
         202: {"description": "Accepted.", "headers": {"Location": {"schema": {"type": "string"}}}, **_LINKS},
         200: {"model": Process, "description": "The same work is done, or being done, by this process.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, NameTaken, Malformed, TooLarge),
+        **documented(*_COMMON, Forbidden, NotFound, NameTaken, Malformed, TooLarge, StorageUsedUp, TooManyHeld),
     },
 )
 async def create(
@@ -61,7 +64,7 @@ async def create(
 ) -> Response:
     """Run an action on a data version. The same work again answers 200 with the process that already does it."""
     body_sha256 = hashlib.sha256(await request.body()).hexdigest()
-    async with services.database.transaction() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         if idempotency_key is not None:
             earlier = await _earlier_answer(connection, caller.tenant, idempotency_key, body_sha256)
             if earlier is not None:
@@ -92,7 +95,7 @@ async def list_processes(
     cursor: str | None = None,
 ) -> ProcessPage:
     """The tenant's processes, newest first."""
-    async with services.database.connection() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         rows = [
             row
             async for row in queries.list_processes(
@@ -112,14 +115,14 @@ async def list_processes(
 @router.get("/{process_id}", operation_id="get_process", responses=documented(*_COMMON, NotFound))
 async def get(process_id: UUID, services: Injected, caller: Reader) -> Process:
     """One process: state, reason, place in the queue, attempts, metrics and what it made."""
-    async with services.database.connection() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         return await _read(connection, caller.tenant, process_id)
 
 
 @router.get("/{process_id}/events", operation_id="list_events", responses=documented(*_COMMON, NotFound))
 async def events(process_id: UUID, services: Injected, caller: Reader) -> EventPage:
     """The whole history, oldest first."""
-    async with services.database.connection() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         rows = [row async for row in queries.list_events(connection, tenant=caller.tenant, process_id=process_id)]
     if not rows:
         raise _not_found(process_id)
@@ -131,7 +134,7 @@ async def read_logs(
     process_id: UUID, services: Injected, caller: Reader, offset: Annotated[int, Query(ge=0, description="Bytes.")] = 0
 ) -> LogChunk:
     """Driver output of all attempts, in order, from `offset` on."""
-    async with services.database.connection() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         found = queries.log_sources(connection, tenant=caller.tenant, process_id=process_id, patience=logs.PATIENCE_SECONDS)
         rows = [row async for row in found]
     if not rows:
@@ -156,7 +159,7 @@ async def read_logs(
 )
 async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Process:
     """Cancel. Safe to repeat; 409 once the process is sealing or has ended otherwise."""
-    async with services.database.transaction() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         current = await lifecycle.lock(connection, process_id, caller.tenant)
         if current is None:
             raise _not_found(process_id)
@@ -173,12 +176,12 @@ async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Proces
     response_model=Process,
     responses={
         202: {"description": "A new process for the same request.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, Conflict),
+        **documented(*_COMMON, Forbidden, NotFound, Conflict, StorageUsedUp, TooManyHeld),
     },
 )
 async def retry(process_id: UUID, services: Injected, caller: Writer) -> Response:
     """Send a failed or cancelled request again, as a new process with `retry_of`."""
-    async with services.database.transaction() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         row = await queries.retry_source(connection, tenant=caller.tenant, id=process_id)
         if row is None:
             raise _not_found(process_id)

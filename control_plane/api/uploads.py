@@ -14,7 +14,7 @@ from contracts.identifiers import Identifier, new_id
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.manifest import Manifest
 from contracts.proposal import DatasetContent
-from control_plane import acceptance, footers, seal
+from control_plane import acceptance, footers, quotas, seal
 from control_plane.api.auth import Writer
 from control_plane.api.datasets import read_dataset
 from control_plane.api.problems import documented
@@ -29,6 +29,8 @@ from control_plane.errors import (
     NotFound,
     ObjectMissing,
     ProposalRejected,
+    RateLimited,
+    StorageUsedUp,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -37,7 +39,7 @@ from control_plane.errors import (
 from control_plane.storage import ObjectInfo, Storage
 
 router = APIRouter(prefix="/v1/entities/{entity_id}/versions/{data_version}/datasets/{dataset}/uploads", tags=["uploads"])
-_COMMON = (Unauthenticated, Invalid, Unavailable, Forbidden)
+_COMMON = (Unauthenticated, Invalid, Unavailable, Forbidden, RateLimited)
 
 
 _PLACE = {name: f"$request.path.{name}" for name in ("entity_id", "data_version", "dataset")}
@@ -53,7 +55,7 @@ _LINKS = {
     status_code=201,
     responses={
         201: {"description": "PUT each file to its URL, then seal.", "links": _LINKS},
-        **documented(*_COMMON, NameTaken, Malformed, TooLarge),
+        **documented(*_COMMON, NameTaken, Malformed, TooLarge, StorageUsedUp),
     },
 )
 async def create(
@@ -70,7 +72,8 @@ async def create(
     seconds = services.settings.upload_seconds
     where = {"tenant": caller.tenant, "entity_id": entity_id, "data_version": data_version}
     files = [file.model_dump(mode="json") for file in body.files]
-    async with services.database.transaction() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
+        await quotas.check_storage(connection, caller.tenant, more=sum(file.bytes for file in body.files))
         tenant = await queries.tenant_storage(connection, tenant=caller.tenant)
         expires_at = tenant["now"] + timedelta(seconds=seconds)
         try:
@@ -90,21 +93,22 @@ async def create(
     return Upload(upload_id=upload_id, expires_at=expires_at, files=_targets(services.storage, path, upload_id, names, seconds))
 
 
-@router.post("/{upload_id}/seal", operation_id="seal_upload", responses=documented(*_COMMON, NotFound, NameTaken))
+@router.post("/{upload_id}/seal", operation_id="seal_upload", responses=documented(*_COMMON, NotFound, NameTaken, StorageUsedUp))
 async def seal_upload(
     entity_id: Identifier, data_version: Identifier, dataset: Identifier, upload_id: UUID, services: Injected, caller: Writer
 ) -> Dataset:
     """Check the uploaded files against what was announced, and seal the dataset. Safe to repeat."""
     try:
-        async with services.database.transaction() as connection:
+        async with services.database.tenant(caller.tenant) as connection:
             row = await _lock(connection, caller.tenant, entity_id, data_version, dataset, upload_id)
             if row["state"] == "expired" or (row["state"] == "open" and row["expires_at"] < row["now"]):
                 raise Conflict("The upload has expired, was given up or was refused; begin a new one.")
             if row["state"] == "open":
+                await quotas.check_storage(connection, caller.tenant, more=sum(file["bytes"] for file in row["files"]))
                 await _seal(connection, services.storage, caller.tenant, row)
     except UploadRefused:
         # what lies there can never be sealed: the name is free for another upload
-        async with services.database.connection() as connection:
+        async with services.database.tenant(caller.tenant) as connection:
             await queries.close_upload(connection, id=upload_id, state="expired")
         raise
     return await read_dataset(services, caller.tenant, entity_id, data_version, dataset)
@@ -115,7 +119,7 @@ async def abandon(
     entity_id: Identifier, data_version: Identifier, dataset: Identifier, upload_id: UUID, services: Injected, caller: Writer
 ) -> None:
     """Give an upload up: its dataset name is free again, its files are removed later. Safe to repeat."""
-    async with services.database.transaction() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         row = await _lock(connection, caller.tenant, entity_id, data_version, dataset, upload_id)
         if row["state"] == "sealed":
             raise Conflict("The upload is sealed; datasets never change.")

@@ -1,10 +1,11 @@
 -- name: release$
--- Release as many as there is room for, in the order of `admission_queue`; returns how many.
+-- Release as many as there is room for, in the order of `admission_queue`, within the tenants' quotas; returns how many.
 WITH room AS (
     SELECT greatest(:max_in_flight - count(*), 0) AS free FROM processes
     WHERE state IN ('queued', 'submitted', 'running', 'sealing', 'cancelling')
 ), chosen AS (
-    SELECT q.process_id FROM admission_queue q WHERE q.within_tenant_cap AND q.due ORDER BY q.place LIMIT (SELECT free FROM room)
+    SELECT q.process_id FROM admission_queue((SELECT free FROM room)) q
+    WHERE q.due AND q.within_in_flight AND q.within_cores ORDER BY q.place LIMIT (SELECT free FROM room)
 ), locked AS (
     SELECT id FROM processes WHERE id IN (SELECT process_id FROM chosen) AND state = 'accepted' FOR UPDATE SKIP LOCKED
 ), process AS (

@@ -11,9 +11,9 @@ WITH process AS (
     SELECT tenant, :entity_id, :output_data_version, unnest(:claimed_datasets::text[]), id FROM process
 ), step AS (
     INSERT INTO steps (process_id, number, tenant, entity_id, action, action_revision, image, entry_point, parameters, inputs,
-        output_data_version, output_dataset, rejected_dataset, limits)
+        output_data_version, output_dataset, rejected_dataset, limits, executor_cores)
     SELECT id, 0, tenant, :entity_id, :action, :action_revision, :image, :entry_point, :parameters, :inputs,
-        :output_data_version, :output_dataset, :rejected_dataset, :limits FROM process
+        :output_data_version, :output_dataset, :rejected_dataset, :limits, :executor_cores FROM process
 ), attempt AS (
     INSERT INTO attempts (process_id, step, number, tenant, message_id) SELECT id, 0, 1, tenant, :message_id FROM process
 ), message AS (
@@ -70,13 +70,18 @@ UPDATE processes SET metrics = :metrics WHERE id = :id;
 DELETE FROM claims WHERE process_id = :process_id;
 
 -- name: get_process^
-SELECT * FROM process_view WHERE tenant = :tenant AND id = :id;
+SELECT p.*, q.* FROM process_view p LEFT JOIN LATERAL queue_place(p.id) q ON p.state = 'accepted'
+WHERE p.tenant = :tenant AND p.id = :id;
 
 -- name: list_processes
-SELECT * FROM process_view
-WHERE tenant = :tenant AND (:state::text IS NULL OR state = :state) AND (:entity_id::text IS NULL OR entity_id = :entity_id)
-  AND (:action::text IS NULL OR action = :action) AND (:before::uuid IS NULL OR id < :before)
-ORDER BY id DESC LIMIT :limit;
+WITH page AS MATERIALIZED (
+    SELECT * FROM process_view
+    WHERE tenant = :tenant AND (:state::text IS NULL OR state = :state) AND (:entity_id::text IS NULL OR entity_id = :entity_id)
+      AND (:action::text IS NULL OR action = :action) AND (:before::uuid IS NULL OR id < :before)
+    ORDER BY id DESC LIMIT :limit
+)
+SELECT p.*, q.* FROM page p LEFT JOIN queue_places(ARRAY(SELECT id FROM page WHERE state = 'accepted')) q ON q.process_id = p.id
+ORDER BY p.id DESC;
 
 -- name: list_events
 SELECT e.sequence, e.type, e.at, e.data FROM events e JOIN processes p ON p.id = e.process_id

@@ -26,3 +26,15 @@ INSERT INTO idempotency_keys (tenant, key, body_sha256, status, response) VALUES
 
 -- name: database_time$
 SELECT clock_timestamp();
+
+-- name: enter_tenant$
+-- From here to the end of the transaction only rows of the tenant exist: the role has no others.
+SELECT set_config('stratum.tenant', :tenant, true), set_config('role', 'stratum_tenant', true);
+
+-- name: set_limits!
+-- Those that are named; null takes a limit away.
+UPDATE tenants SET
+    max_held = CASE WHEN :limits::jsonb ? 'max_held' THEN (:limits->>'max_held')::integer ELSE max_held END,
+    max_executor_cores = CASE WHEN :limits ? 'max_executor_cores' THEN (:limits->>'max_executor_cores')::integer ELSE max_executor_cores END,
+    max_stored_bytes = CASE WHEN :limits ? 'max_stored_bytes' THEN (:limits->>'max_stored_bytes')::bigint ELSE max_stored_bytes END
+WHERE id = :id;

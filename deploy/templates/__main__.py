@@ -13,6 +13,7 @@ import yaml
 from contracts.bucket_policy import control_plane_policy, runs_policy
 from contracts.command import Command
 from contracts.layout import StorageRoot
+from contracts.sizing import Resources
 from deploy.templates.access_table import with_access_table
 from deploy.templates.spark_application import apache_application, kubeflow_application
 from launcher.job import JobSpec
@@ -21,7 +22,6 @@ from launcher.kubernetes.executor_pod import executor_template
 from launcher.kubernetes.job_manifest import job_manifest, secret_manifest
 from launcher.kubernetes.platform import Platform
 from launcher.kubernetes.spark_arguments import driver_arguments
-from launcher.sizing import Resources
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "contracts/examples/command/good-given-resources.json"

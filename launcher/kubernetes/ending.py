@@ -8,13 +8,13 @@ import signal
 from datetime import UTC, datetime
 from typing import Final
 
+from contracts.sizing import Resources
 from launcher.exit_meaning import last_words, meaning_of_exit
 from launcher.job import Ended, EndOutcome
 from launcher.kubernetes import names
 from launcher.kubernetes.containers import Document
 from launcher.kubernetes.reasons import condition
 from launcher.kubernetes.wish import end_wish
-from launcher.sizing import Resources
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 _DISRUPTED = re.compile(r"has condition DisruptionTarget")

@@ -15,6 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from contracts.command import AttemptRef, Command
+from contracts.sizing import Resources
 from launcher.backend import Submitted
 from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, JobConflict, LauncherError
 from launcher.exit_meaning import TAIL_BYTES
@@ -22,7 +23,6 @@ from launcher.job import Ended, Job, JobSpec, JobState, Pending, Running, name_o
 from launcher.process.ending import enforce_wish, now, settle
 from launcher.process.exit_meaning import explain
 from launcher.process.folder import Exit, JobFolder
-from launcher.sizing import Resources
 
 log = structlog.get_logger()
 

@@ -3,10 +3,10 @@
 import signal
 from datetime import datetime
 
+from contracts.sizing import Resources
 from launcher.exit_meaning import last_words, meaning_of_exit
 from launcher.job import Ended, EndOutcome
 from launcher.process.folder import Exit
-from launcher.sizing import Resources
 
 
 def explain(end: Exit, log_tail: str, resources: Resources, time_limit_seconds: int, wish: str | None) -> Ended:

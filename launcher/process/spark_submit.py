@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from contracts.command import mebibytes
+from contracts.sizing import Resources
 from contracts.spark_conf import spark_conf
 from launcher.errors import LauncherError
 from launcher.job import JobSpec
@@ -24,7 +25,7 @@ from launcher.process.backend import Launch
 from launcher.process.class_archive import ClassArchive
 from launcher.process.folder import JobFolder
 from launcher.settings import LocalSettings
-from launcher.sizing import Resources, is_short
+from launcher.sizing import is_short
 
 SMALLEST_HEAP = 512
 """MiB that a driver needs in any case."""

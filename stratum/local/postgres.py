@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 
+from contracts.database import TENANT_ROLE
 from stratum.local.errors import PackageMissing, RootUnsupported, ServiceFailed
 from stratum.local.ports import HOST
 from stratum.local.private_file import write_private
@@ -110,6 +111,26 @@ class Postgres:
             asyncio.run(self._query())
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise NotReady(f"it does not answer a query: {error}") from error
+
+    def ensure_roles(self) -> None:
+        """Make the role that requests run as, unless it is there: our own may not. The server answers already.
+
+        Raises:
+            ServiceFailed: it could not be made.
+        """
+        try:
+            asyncio.run(self._ensure_roles())
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise ServiceFailed(f"the role {TENANT_ROLE} could not be made: {error}\n", "Mend what it names and try again.") from error
+
+    async def _ensure_roles(self) -> None:
+        connection = await asyncpg.connect(self.url, user=SUPERUSER, password=self.superuser_password, timeout=5)
+        try:
+            if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", TENANT_ROLE):
+                await connection.execute(f"CREATE ROLE {TENANT_ROLE} NOLOGIN")
+            await connection.execute(f"GRANT {TENANT_ROLE} TO {ROLE}")  # without a change when it was done before
+        finally:
+            await connection.close(timeout=5)
 
     async def _query(self) -> None:
         connection = await asyncpg.connect(self.url, timeout=5)

@@ -115,6 +115,7 @@ class LocalServices:
             ServiceFailed: one does not; the message ends with its log.
         """
         _at_once([partial(_start, supervisor, service) for service in self._all()])
+        self.postgres.ensure_roles()
 
     def _all(self) -> tuple[Service, ...]:
         return (self.postgres, self.kafka, self.s3)

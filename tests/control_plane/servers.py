@@ -77,6 +77,12 @@ class Postgres(Server):
         self.service: postgres.Postgres
         super().__init__(postgres.Postgres(folder / "postgres", choose_port(set()), "stratum", "super"), folder)
 
+    def start(self, seconds: float = 60) -> None:
+        """Start it, with the roles that ours may not make."""
+        super().start(seconds)
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self.service.ensure_roles).result()
+
     @property
     def url(self) -> str:
         return self.service.url

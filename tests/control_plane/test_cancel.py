@@ -26,7 +26,7 @@ async def test_a_held_process_ends_at_once(platform: Installation, client: objec
     first, second = await small.accepted(1), await small.accepted(2)
     await launcher.command(first["id"])
     held = await small.process(second["id"])
-    assert held["queue"] == {"place": held["queue"]["place"], "cause": "the tenant's cap on work in flight is reached (1 of 1)"}
+    assert held["queue"] == {"place": held["queue"]["place"], "cause": "quota max_in_flight: 1 of 1 processes of the tenant are in flight"}
     assert await _cancel(small, second["id"]) == "cancelled"
     cancelled = await small.process(second["id"])
     assert (cancelled["queue"], cancelled["attempts"][0]["state"]) == (None, "cancelled")

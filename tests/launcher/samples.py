@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from contracts.command import Command, ResourceProfile
 from contracts.identifiers import new_id
+from contracts.sizing import Resources
 from launcher.job import JobSpec
-from launcher.sizing import Resources
 
 T = TypeVar("T")
 

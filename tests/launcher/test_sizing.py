@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from contracts.catalog import DEFAULT_FOLDER, Action, Bounds, Catalog, Profile
 from contracts.command import ResourceProfile
+from contracts.sizing import MOST_SHUFFLE_PARTITIONS, Resources
 from launcher.errors import CommandUnfit
-from launcher.sizing import MOST_SHUFFLE_PARTITIONS, Resources, size
+from launcher.sizing import size
 from tests.launcher.samples import a_command, with_inputs_of
 
 MIB = 2**20

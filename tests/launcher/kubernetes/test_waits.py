@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from contracts.sizing import Resources
 from launcher.job import Ended, JobSpec, Pending
 from launcher.kubernetes import paths
 from launcher.kubernetes.job_manifest import job_manifest
 from launcher.kubernetes.reasons import NOT_MADE, NOT_PLACED, STARTING
-from launcher.sizing import Resources
 from tests.cluster.cluster import Cluster
 from tests.launcher.conformance import state_of, until
 from tests.launcher.kubernetes.world import ClusterWorld, TenantNamespace

@@ -1,0 +1,151 @@
+"""How many requests may come: by tenant, and by address for those without a valid credential."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from control_plane.api.app import create_app
+from control_plane.api.rate_limits import ADDRESS_CELLS, RateLimit, RateLimits, network
+from tests.control_plane.caller import Caller
+from tests.control_plane.installation import Installation
+from tests.control_plane.steps import Steps
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0.2, 1), (1, 1), (3, 5), (100, 1000), (7, 20)])
+def test_a_rate_with_its_burst(rate: float, burst: int) -> None:
+    clock = Clock()
+    limit = RateLimit(rate, burst, None, clock)
+    assert [limit.take("a") for _ in range(burst)] == [0] * burst
+    for _ in range(20):
+        wait = limit.take("a")
+        assert wait >= 1
+        assert limit.take("a") == wait, "a refused one costs nothing"
+        clock.now += max(wait - 1, 0)
+        assert wait == 1 or limit.take("a"), "not a second earlier"
+        clock.now += min(wait, 1)
+        assert limit.take("a") == 0, "as it was said"
+        while not limit.take("a"):
+            pass
+    clock.now += burst / rate
+    taken = [limit.take("a") for _ in range(burst + 1)]
+    assert (taken[:burst], taken[burst] > 0) == ([0] * burst, True), "what is not used is not saved beyond the burst"
+
+
+def test_over_a_long_time_no_more_than_the_rate() -> None:
+    clock = Clock()
+    limit = RateLimit(2.5, 10, 16, clock)
+    granted = 0
+    for _ in range(10_000):
+        granted += limit.take("a") == 0
+        clock.now += 0.01
+    assert granted == pytest.approx(10 + 100 * 2.5, abs=1)
+
+
+def test_made_up_keys_take_no_memory() -> None:
+    limit = RateLimits.of(0, 1, 1).address
+    assert limit is not None
+    for number in range(100_000):
+        limit.take(f"10.{number}")
+    assert ADDRESS_CELLS * 0.9 < len(limit) <= ADDRESS_CELLS
+    apart = RateLimit(1, 1, None)
+    assert {apart.take(f"t-{number}") for number in range(100_000)} == {0}, "tenants never share a rate"
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("unix", "unix"), ("", "")],
+)
+def test_what_counts_as_one_client(address: str, client: str) -> None:
+    assert network(address) == client
+
+
+class Limited:
+    """An API with limits on a clock of the test's own."""
+
+    def __init__(self, installation: Installation, tenant: tuple[float, int] | None, anonymous: tuple[float, int] | None) -> None:
+        self.clock = Clock()
+        self.app = create_app(installation.api_settings)
+        rates = [RateLimit(*rate, None, self.clock) if rate else None for rate in (tenant, anonymous)]
+        self.app.state.rate_limits = RateLimits(*rates)
+
+    def client(self, address: str = "192.0.2.7") -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.app, client=(address, 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://stratum.test")
+
+
+async def test_a_tenant_over_its_rate_is_told_when(platform: Installation, acme: Caller, bare: Caller) -> None:
+    limited = Limited(platform, (0.1, 3), None)
+    async with limited.client() as client:
+
+        async def ask(caller: Caller) -> httpx.Response:
+            return await client.get("/v1/processes", headers={"Authorization": f"Bearer {caller.key}"})
+
+        assert [(await ask(acme)).status_code for _ in range(4)] == [200, 200, 200, 429]
+        refused = await ask(acme)
+        assert (refused.json()["type"], refused.headers["retry-after"]) == ("urn:stratum:problem:rate-limited", "10")
+        assert (await ask(bare)).status_code == 200, "another tenant is not concerned"
+        limited.clock.now += 9
+        assert (await ask(acme)).headers["retry-after"] == "1"
+        limited.clock.now += 1
+        assert (await ask(acme)).status_code == 200
+        document = (await client.get("/openapi.json")).json()
+        for path, methods in document["paths"].items():
+            if path.startswith("/v1/") and path not in ("/v1/time", "/v1/processes/callback"):
+                assert all("429" in operation["responses"] for operation in methods.values()), path
+    await limited.app.state.services.database.close()
+
+
+async def test_those_without_a_valid_credential_share_the_rate_of_their_address(platform: Installation, acme: Caller) -> None:
+    limited = Limited(platform, None, (0.1, 2))
+    async with limited.client() as here, limited.client("192.0.2.8") as elsewhere:
+        wrong = {"Authorization": "Bearer wrong"}
+        answers = [await here.get("/v1/time"), await here.get("/v1/processes", headers=wrong), await here.get("/v1/time")]
+        assert [answer.status_code for answer in answers] == [200, 401, 429]
+        again = await here.get("/v1/processes", headers=wrong)
+        assert (again.status_code, again.headers["retry-after"], again.json()["status"]) == (429, "10", 429)
+        assert (await here.get("/openapi.json")).status_code == 429
+        valid = await here.get("/v1/processes", headers={"Authorization": f"Bearer {acme.key}"})
+        assert valid.status_code == 200, "who has a key is not shut out by a neighbour"
+        assert (await elsewhere.get("/v1/time")).status_code == 200
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert (await here.get(path)).status_code == 200, path
+        limited.clock.now += 10
+        assert (await here.get("/v1/processes")).status_code == 401
+    await limited.app.state.services.database.close()
+
+
+async def test_runs_are_never_limited(platform: Installation, steps: Steps) -> None:
+    limited = Limited(platform, (0.001, 1), (0.001, 1))
+    command = await steps.submitted(1)
+    async with limited.client() as client:
+        assert [(await client.get("/v1/time")).status_code for _ in range(2)] == [200, 429]
+        steps.client = client
+        driver = await steps.driver(command).started()
+        for _ in range(5):
+            assert (await driver.heartbeat()).status_code == 200
+            assert (await client.post("/v1/processes/callback", json={}, headers={"Authorization": "Bearer old"})).status_code == 401
+        assert (await driver.finished(await driver.make())).status_code == 200
+    await limited.app.state.services.database.close()
+
+
+async def test_off_unless_set(platform: Installation, client: httpx.AsyncClient) -> None:
+    settings: Any = platform.api_settings
+    assert RateLimits.of(settings.tenant_requests_per_second, settings.anonymous_requests_per_second, 10) == RateLimits(None, None)
+    limits = RateLimits.of(5, 0.01, 10)
+    assert limits.tenant is not None
+    assert [limits.tenant.take("a") for _ in range(50)] == [0] * 50
+    assert limits.tenant.take("a") == 1
+    assert limits.address is not None
+    assert limits.address.take("a") == 0, "a burst is at least one"
+    assert {(await client.get("/v1/time")).status_code for _ in range(30)} == {200}

@@ -1,7 +1,7 @@
 """Tenants and their API keys."""
 
 from contracts.identifiers import new_id
-from control_plane.api.auth import key_hash
+from control_plane.api_keys import key_hash, visible_part
 from control_plane.database import Database, queries
 from control_plane.errors import ControlPlaneError
 from control_plane.settings import DatabaseSettings
@@ -22,6 +22,6 @@ async def provision(settings: DatabaseSettings, tenant: str, bucket: str, prefix
                     f"s3://{bucket}/{prefix} and the storage of tenant {rival!r} lie inside one another; choose another prefix"
                 )
             await queries.put_tenant(connection, id=tenant, bucket=bucket, prefix=prefix, max_in_flight=max_in_flight)
-            await queries.put_key(connection, id=new_id(), tenant=tenant, role=role, key_prefix=key[:8], key_hash=key_hash(key))
+            await queries.put_key(connection, id=new_id(), tenant=tenant, role=role, key_prefix=visible_part(key), key_hash=key_hash(key))
     finally:
         await database.close()

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from contracts.live_catalog import LiveCatalog
 from contracts.tokens import KeyRing
+from control_plane.api.authentication import Authenticator
 from control_plane.database import Database
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
@@ -21,6 +22,7 @@ class Services:
     storage: Storage
     keys: KeyRing
     catalog: LiveCatalog
+    authenticator: Authenticator
 
 
 def _services(request: Request) -> Services:

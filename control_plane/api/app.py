@@ -13,8 +13,8 @@ from fastapi.routing import APIRoute
 from contracts.http import Problem
 from contracts.identifiers import new_id
 from contracts.live_catalog import LiveCatalog
-from contracts.tokens import KeyRing
-from control_plane import metrics
+from contracts.signing_keys import LiveKeyRing
+from control_plane import metrics, signing_keys
 from control_plane.api import callbacks, datasets, health, keys, permissions, problems, processes, uploads
 from control_plane.api.authentication import Authenticator
 from control_plane.api.services import Services
@@ -32,7 +32,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         settings=settings,
         database=database,
         storage=Storage(settings),
-        keys=KeyRing.load(settings.signing_key_file),
+        keys=LiveKeyRing(settings.signing_key_file, signing_keys.report),
         catalog=LiveCatalog(
             settings.catalog_dir,
             lambda error: log.error("the new catalog is wrong; the last one stays", error=str(error)),

@@ -1,7 +1,6 @@
 """Signing keys in files: which one signs, which verify, and when a file changes."""
 
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -85,11 +84,11 @@ def test_a_wrong_file(text: str, says: str) -> None:
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("contracts.signing_keys.CHECK_SECONDS", 0.0)
     path = tmp_path / "keys.pem"
     path.write_text(a_key().text)
-    yield path
+    return path
 
 
 def kid(ring: LiveKeyRing) -> list[str]:

@@ -121,14 +121,22 @@ async def finish(driver: Driver, caller: Caller) -> None:
     await caller.until(str(driver.command.process_id), "succeeded", 60)
 
 
+def _readable_by_the_group(path: Path) -> Path:
+    write_signing_key(path)
+    path.chmod(0o640)
+    return path
+
+
+def _rights(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
 async def test_the_command_changes_the_file_and_nothing_of_its_rights(still: Installation, tmp_path: Path) -> None:
-    file = Path(write_signing_key(tmp_path / "keys.pem"))
-    file.chmod(0o640)
+    file = _readable_by_the_group(tmp_path / "keys.pem")
     (old,) = signing_keys.read(file)
     code, output = await run(still, "signing-keys", "rotate", str(file))
     assert code == 0, output
-    assert stat.S_IMODE(file.stat().st_mode) == 0o640
-    assert os.listdir(tmp_path) == ["keys.pem"]
+    assert _rights(tmp_path) == {"keys.pem": 0o640}
     keys = {key.id: key for key in signing_keys.read(file)}
     assert keys[old.id].verifies_until is not None
     assert keys[old.id].verifies_until > datetime.now(UTC) + timedelta(days=13)

@@ -33,4 +33,6 @@ async def _authorized(request: Request, services: Injected, credentials: BearerT
 Authorized = Annotated[Caller, Depends(_authorized)]
 """Whoever the table lets do the operation."""
 # names that tell the reader of a handler what to expect; the table decides
-Reader = Writer = Admin = Authorized
+Reader = Authorized
+Writer = Authorized
+Admin = Authorized

@@ -72,4 +72,4 @@ def _client(settings: ApiSettings) -> httpx.AsyncClient:
     trusted = ssl.create_default_context(cafile=certifi.where())
     if settings.ca_bundle is not None:
         trusted.load_verify_locations(settings.ca_bundle)
-    return httpx.AsyncClient(verify=trusted)
+    return httpx.AsyncClient(verify=trusted, timeout=60)  # for one step; a whole fetch has its own, shorter limit

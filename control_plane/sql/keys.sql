@@ -26,13 +26,13 @@ FROM api_keys WHERE tenant = :tenant AND (:before::uuid IS NULL OR id < :before)
 SELECT FROM tenants WHERE id = :tenant FOR NO KEY UPDATE;
 
 -- name: get_key^
-SELECT id, name, role, key_prefix AS prefix, created_at, expires_at, last_used_at, revoked_at, expires_at - created_at AS life,
+SELECT id, name, role, key_prefix AS prefix, created_at, expires_at, last_used_at, revoked_at, life,
        CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= clock_timestamp() THEN 'expired' ELSE 'active' END AS state
 FROM api_keys WHERE tenant = :tenant AND id = :id;
 
 -- name: issue_key!
-INSERT INTO api_keys (id, tenant, name, role, key_prefix, key_hash, expires_at)
-VALUES (:id, :tenant, :name, :role, :key_prefix, :key_hash, clock_timestamp() + :life::interval);
+INSERT INTO api_keys (id, tenant, name, role, key_prefix, key_hash, life, expires_at)
+VALUES (:id, :tenant, :name, :role, :key_prefix, :key_hash, :life::interval, clock_timestamp() + :life::interval);
 
 -- name: other_admin_key$
 -- Whether another admin key of the tenant is good.

@@ -83,13 +83,13 @@ class IdentityProvider:
             return {**jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True), "kid": kid, "use": "sig"}
         return {**jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True), "kid": kid}
 
-    def claims(self, tenant: str, *roles: str, **changes: Any) -> dict[str, Any]:
+    def claims(self, tenant: str, /, *roles: str, **changes: Any) -> dict[str, Any]:
         """Good claims, changed; a change to None takes one out."""
         now = int(time.time())
         usual = {"iss": self.issuer, "aud": AUDIENCE, "sub": "ann", "iat": now, "exp": now + 300, "tenant": tenant, "roles": list(roles)}
         return {name: value for name, value in {**usual, **changes}.items() if value is not None}
 
-    def token(self, tenant: str, *roles: str, kid: str = "first", algorithm: str = "RS256", **changes: Any) -> str:
+    def token(self, tenant: str, /, *roles: str, kid: str = "first", algorithm: str = "RS256", **changes: Any) -> str:
         """A token signed with the key `kid`."""
         return jwt.encode(self.claims(tenant, *roles, **changes), self.keys[kid], algorithm, headers={"kid": kid})
 

@@ -107,6 +107,13 @@ async def test_a_grace_never_makes_a_key_live_longer(bare: Caller, sql: asyncpg.
     )
 
 
+async def test_a_rotation_whose_answer_was_lost_is_asked_for_again(bare: Caller) -> None:
+    old = await made(bare)
+    for _ in range(2):
+        new = await bare.ok("POST", f"/v1/keys/{old['id']}/rotate", {"grace_seconds": 600})
+        assert new["expires_at"] is None, "the grace of the old key is not the life of the new one"
+
+
 async def test_without_a_grace_the_old_key_ends_at_once(bare: Caller) -> None:
     old = await made(bare)
     await bare.ok("POST", f"/v1/keys/{old['id']}/rotate", {"grace_seconds": 0})

@@ -13,6 +13,10 @@ class TokenError(ContractError):
     """A flow or run token is not signed by a known key, is expired, or was made for something else."""
 
 
+class UnknownKey(TokenError):
+    """The token names a key that is not among those at hand; it may be newer than they are."""
+
+
 class SigningKeyError(ContractError):
     """A signing key cannot be read, or is not an Ed25519 key."""
 

@@ -1,20 +1,17 @@
 """Signed tokens (JWT, EdDSA): who may start an attempt, who may report for a run, who may cancel."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import OKPAlgorithm
 from pydantic import ValidationError
 
 from contracts.command import AttemptRef
-from contracts.errors import SigningKeyError, TokenError
+from contracts.errors import SigningKeyError, TokenError, UnknownKey
 from contracts.identifiers import Identifier
 from contracts.model import canonical_json, sha256_of
 
@@ -55,12 +52,13 @@ class PublicKeys:
         `now`: the time to judge expiry by; None where the reader is not the one to judge it.
 
         Raises:
+            UnknownKey: none of the keys is the one that the token names.
             TokenError: for anything else; the message never holds the token.
         """
         try:
             key = self._keys.get(jwt.get_unverified_header(token).get("kid", ""))
             if key is None:
-                raise TokenError("the token was signed by an unknown key")
+                raise UnknownKey("the token was signed by an unknown key")
             payload = jwt.decode(
                 token,
                 key,
@@ -70,7 +68,7 @@ class PublicKeys:
                 options={"require": ["exp", "aud", "iss", "sub"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
             claims = Claims.model_validate({**payload, "process_id": payload["sub"]})
-        except (jwt.InvalidTokenError, ValidationError) as error:
+        except (jwt.InvalidTokenError, ValidationError, RecursionError) as error:
             raise TokenError(f"the token is not valid: {_reason(error)}") from error
         if now is not None and claims.exp <= now:
             raise TokenError(f"the token expired at {claims.exp.isoformat()}")
@@ -101,12 +99,14 @@ class KeyRing(PublicKeys):
 
     @classmethod
     def load(cls, files: str) -> "KeyRing":
-        """From PEM files, their paths joined by the system's path separator.
+        """From PEM files as `contracts.signing_keys` describes them, their paths joined by the system's path separator.
 
         Raises:
-            SigningKeyError: a file is missing or holds no Ed25519 private key.
+            SigningKeyError: a file is missing, or holds no Ed25519 private key that may sign now.
         """
-        return cls(_read_private_key(Path(file)) for file in files.split(os.pathsep) if file)
+        from contracts.signing_keys import load  # it is built on this module
+
+        return load(files)
 
     def sign(self, audience: Audience, ref: AttemptRef, expires_at: datetime, run_id: str | None = None) -> str:
         """A token bound to one attempt (and run). The same arguments give the same token."""
@@ -130,18 +130,13 @@ class KeyRing(PublicKeys):
         return {"keys": self._jwks}
 
 
+def key_id(key: Ed25519PublicKey) -> str:
+    """The `kid` of a key: it follows from the key."""
+    return str(_jwk(key)["kid"])
+
+
 def _jwk(key: Ed25519PublicKey) -> dict[str, Any]:
     jwk = OKPAlgorithm.to_jwk(key, as_dict=True)
     # the key id is the thumbprint of RFC 7638 over the members that RFC 8037 requires
     thumbprint = sha256_of(json.loads(canonical_json({name: jwk[name] for name in ("crv", "kty", "x")})))
     return {"kty": jwk["kty"], "crv": jwk["crv"], "x": jwk["x"], "use": "sig", "alg": "EdDSA", "kid": thumbprint.removeprefix("sha256:")}
-
-
-def _read_private_key(path: Path) -> Ed25519PrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise SigningKeyError(f"cannot read the signing key {path}: {error}") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise SigningKeyError(f"{path} is not an Ed25519 private key")
-    return key

@@ -19,7 +19,7 @@ from contracts.log_stream import WhileItLasts
 from contracts.pulse import Pulse, serve
 from control_plane import reconcile as reconcile_role
 from control_plane import relay as relay_role
-from control_plane import schema, tenants
+from control_plane import schema, signing_keys, tenants
 from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
@@ -39,6 +39,7 @@ from control_plane.waiting import Need, wait_for
 
 _Limit = Annotated[str | None, typer.Option(help="A number, or `none`.", metavar="N|none")]
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+cli.add_typer(signing_keys.commands, name="signing-keys")
 
 
 @cli.command()

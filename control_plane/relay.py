@@ -10,9 +10,9 @@ import structlog
 from contracts.command import AttemptRef, CancelCommand, Command, DatasetName, InputDataset, ResourceProfile
 from contracts.layout import StorageRoot
 from contracts.pulse import Pulse
-from contracts.tokens import KeyRing
+from contracts.signing_keys import LiveKeyRing, Signer
 from contracts.topics import Topics
-from control_plane import metrics
+from control_plane import metrics, signing_keys
 from control_plane.broker import Outgoing, Publisher
 from control_plane.database import connect, passing_errors, queries
 from control_plane.errors import Unavailable
@@ -24,7 +24,7 @@ _LEADER_LOCK = 0x52454C4159
 
 async def run(settings: RelaySettings, stop: asyncio.Event, pulse: Pulse) -> None:
     """Lead, or wait to lead, until `stop`. A lost connection loses the lead."""
-    keys = KeyRing.load(settings.signing_key_file)
+    keys = LiveKeyRing(settings.signing_key_file, signing_keys.report)
     publisher = Publisher(settings, "stratum-relay")
     while not stop.is_set():
         pulse.beat("relay")
@@ -44,7 +44,7 @@ async def run(settings: RelaySettings, stop: asyncio.Event, pulse: Pulse) -> Non
 
 
 async def _lead(
-    connection: asyncpg.Connection, settings: RelaySettings, keys: KeyRing, publisher: Publisher, stop: asyncio.Event, pulse: Pulse
+    connection: asyncpg.Connection, settings: RelaySettings, keys: Signer, publisher: Publisher, stop: asyncio.Event, pulse: Pulse
 ) -> None:
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LEADER_LOCK):
         pulse.beat("relay")
@@ -63,7 +63,7 @@ async def _lead(
             await _pause(stop, settings.poll_seconds)
 
 
-async def _publish(connection: asyncpg.Connection, settings: RelaySettings, keys: KeyRing, publisher: Publisher) -> tuple[int, int]:
+async def _publish(connection: asyncpg.Connection, settings: RelaySettings, keys: Signer, publisher: Publisher) -> tuple[int, int]:
     """Publish what is ready. Returns how many messages were delivered, and how many were tried."""
     rows = [row async for row in queries.ready_messages(connection, limit=settings.publish_batch)]
     # an attempt that is past `released` was published before, by a relay that died before it could mark it; or it was cancelled
@@ -79,7 +79,7 @@ async def _publish(connection: asyncpg.Connection, settings: RelaySettings, keys
     return len(delivered), len(batch)
 
 
-def outgoing(row: asyncpg.Record, topics: Topics, keys: KeyRing, callback_url: str) -> Outgoing:
+def outgoing(row: asyncpg.Record, topics: Topics, keys: Signer, callback_url: str) -> Outgoing:
     """The message of an outbox row. The same row always gives the same command."""
     ref = AttemptRef(tenant=row["tenant"], process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
     message: CancelCommand | Command

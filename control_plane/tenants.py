@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from contracts.identifiers import new_id
-from control_plane.api.auth import key_hash
+from control_plane.api_keys import key_hash, visible_part
 from control_plane.database import Database, queries
 from control_plane.errors import ControlPlaneError
 from control_plane.settings import DatabaseSettings
@@ -49,6 +49,6 @@ async def provision(
             await queries.put_tenant(connection, id=tenant, bucket=bucket, prefix=prefix, max_in_flight=max_in_flight)
             if limits:
                 await queries.set_limits(connection, id=tenant, limits=dict(limits))
-            await queries.put_key(connection, id=new_id(), tenant=tenant, role=role, key_prefix=key[:8], key_hash=key_hash(key))
+            await queries.put_key(connection, id=new_id(), tenant=tenant, role=role, key_prefix=visible_part(key), key_hash=key_hash(key))
     finally:
         await database.close()

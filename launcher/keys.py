@@ -3,43 +3,60 @@
 import time
 
 import httpx
+import structlog
 
 from contracts.command import CancelCommand, Command
-from contracts.errors import TokenError
+from contracts.errors import TokenError, UnknownKey
 from contracts.tokens import Audience, Claims, PublicKeys
 from launcher.errors import KeysUnavailable, MessageRejected
 from launcher.http import reason_of
 
+log = structlog.get_logger()
 REFETCH_SECONDS = 5.0
-"""Keys are fetched again for a token they do not fit, but not more often, whatever is sent."""
+"""Keys are fetched again for a token whose key is not among them, but not more often, whatever is sent."""
+REFRESH_SECONDS = 300.0
+"""Keys are fetched anew after so long, so that one that was taken back is not trusted for ever."""
 _TIMEOUT_SECONDS = 5.0
 
 
 class JwksKeys:
-    """Public keys of a JWKS document, kept until a token does not fit them. For one thread."""
+    """Public keys of a JWKS document, kept while they fit and are not old. For one thread."""
 
     def __init__(self, url: str, client: httpx.Client) -> None:
         self._url = url
         self._client = client
         self._keys: PublicKeys | None = None
-        self._fetched_at = float("-inf")
+        self._fetched_at = self._refresh_at = float("-inf")
 
     def verify(self, token: str, audience: Audience) -> Claims:
         """The claims of a token that was signed for `audience`, expired or not: only the API judges expiry.
 
+        A key that is not among ours may be newer than they are: a token of it is only judged by keys that are fetched for it. So a
+        genuine message is never taken for forged while keys are changed; a forged one may wait for `REFETCH_SECONDS`.
+
         Raises:
-            KeysUnavailable: the keys cannot be fetched now.
+            KeysUnavailable: the keys cannot be fetched now, or were fetched too lately to be fetched again.
             TokenError: the token is not genuine.
         """
-        if self._keys is None:
-            self._keys = self._fetch()
+        keys = self._current()
         try:
-            return self._keys.verify(token, audience, now=None)
-        except TokenError:
-            if time.monotonic() - self._fetched_at < REFETCH_SECONDS:
-                raise
-        self._keys = self._fetch()
-        return self._keys.verify(token, audience, now=None)
+            return keys.verify(token, audience, now=None)
+        except UnknownKey as unknown:
+            left = self._fetched_at + REFETCH_SECONDS - time.monotonic()
+            if left > 0:
+                raise KeysUnavailable(f"{unknown}; the keys are fetched again", retry_after_seconds=left) from unknown
+        return self._fetch().verify(token, audience, now=None)
+
+    def _current(self) -> PublicKeys:
+        if self._keys is None:
+            return self._fetch()
+        if time.monotonic() >= self._refresh_at:
+            self._refresh_at = time.monotonic() + REFRESH_SECONDS
+            try:
+                return self._fetch()
+            except KeysUnavailable as error:
+                log.warning("the public keys are old and cannot be fetched anew; those of before are used on", error=str(error))
+        return self._keys
 
     def _fetch(self) -> PublicKeys:
         try:
@@ -49,6 +66,8 @@ class JwksKeys:
         except (httpx.HTTPError, ValueError, KeyError, AttributeError) as error:
             raise KeysUnavailable(f"the public keys cannot be fetched from {self._url}: {reason_of(error)}") from error
         self._fetched_at = time.monotonic()
+        self._refresh_at = self._fetched_at + REFRESH_SECONDS
+        self._keys = keys
         return keys
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.api.permissions import TABLE
 from launcher.kubernetes.config import KubernetesConfig
 
 ROOT = Path(__file__).parents[1]
@@ -40,3 +41,10 @@ def _anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_reference_has_every_operation_with_its_role() -> None:
+    reference = (ROOT / "docs/reference/roles.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|$", reference, re.MULTILINE))
+    assert rows == {name: access for name, access in TABLE.items() if access not in ("anyone", "run")}
+    assert all(f"`{name}`" in reference for name in TABLE)

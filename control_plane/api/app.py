@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 from fastapi import Depends, FastAPI, Request, Response
@@ -12,9 +13,10 @@ from fastapi.routing import APIRoute
 from contracts.http import Problem
 from contracts.identifiers import new_id
 from contracts.live_catalog import LiveCatalog
-from contracts.tokens import KeyRing
-from control_plane import metrics
-from control_plane.api import callbacks, datasets, health, problems, processes, quota, rate_limits, uploads
+from contracts.signing_keys import LiveKeyRing
+from control_plane import metrics, signing_keys
+from control_plane.api import callbacks, datasets, health, keys, permissions, problems, processes, quota, rate_limits, uploads
+from control_plane.api.authentication import Authenticator
 from control_plane.api.services import Services
 from control_plane.database import Database
 from control_plane.settings import ApiSettings
@@ -25,21 +27,24 @@ log = structlog.get_logger()
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """The API with all its parts. Raises for a wrong key or catalog; touches no server yet."""
+    database = Database(settings)
     services = Services(
         settings=settings,
-        database=Database(settings),
+        database=database,
         storage=Storage(settings),
-        keys=KeyRing.load(settings.signing_key_file),
+        keys=LiveKeyRing(settings.signing_key_file, signing_keys.report),
         catalog=LiveCatalog(
             settings.catalog_dir,
             lambda error: log.error("the new catalog is wrong; the last one stays", error=str(error)),
             default_image=settings.jobs_image,
         ),
+        authenticator=Authenticator(settings, database),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await services.authenticator.close()
         await services.database.close()
 
     app = FastAPI(
@@ -50,16 +55,19 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.state.services = services
     # the callback's fixed path comes before the paths with a process id
+    of_tenants = (processes.router, uploads.router, datasets.router, quota.router, keys.router)
     app.include_router(callbacks.router)
-    for router in (processes.router, uploads.router, datasets.router, quota.router):
+    for router in of_tenants:
         app.include_router(router, dependencies=[Depends(rate_limits.by_tenant)])
     app.include_router(health.router)
+    routers = (callbacks.router, *of_tenants, health.router)
+    permissions.check_complete(str(route.operation_id) for router in routers for route in router.routes if isinstance(route, APIRoute))
     problems.install(app)
     app.add_middleware(problems.BodyLimit, limit=settings.max_body_bytes)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
     rate_limits.install(app, rate_limits.RateLimits.of(*rates))
     app.middleware("http")(_observed)
-    _document_problems(app)
+    _extend_document(app)
     return app
 
 
@@ -82,14 +90,17 @@ async def _observed(request: Request, call_next: Callable[[Request], Awaitable[R
     return response
 
 
-def _document_problems(app: FastAPI) -> None:
-    """Put the `Problem` schema, which no route returns as its model, into the OpenAPI document."""
+def _extend_document(app: FastAPI) -> None:
+    """Add to the OpenAPI document the `Problem` schema, which no route returns as its model, and who may call each operation."""
     generate = app.openapi
 
-    def openapi() -> dict[str, object]:
+    def openapi() -> dict[str, Any]:
         document = generate()
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = schema
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation["x-stratum-access"] = permissions.TABLE[operation["operationId"]]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this as the way to extend the document

@@ -1,31 +1,17 @@
-"""Who is asking: tenant and role come only from the credential."""
+"""Who is asking, and whether they may: tenant and role come only from the credential, what a role may do only from `permissions`."""
 
-import hashlib
-from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from control_plane.api.authentication import Caller
+from control_plane.api.permissions import TABLE, may
 from control_plane.api.services import Injected
-from control_plane.database import queries
 from control_plane.errors import Forbidden, Unauthenticated
 
-_bearer = HTTPBearer(auto_error=False, description="An API key.")
+_bearer = HTTPBearer(auto_error=False, description="An API key, or a token of the identity provider if one is configured.")
 BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The tenant and role of a credential."""
-
-    tenant: str
-    role: str
-
-
-def key_hash(key: str) -> bytes:
-    """What is stored of an API key. Keys are long and random, so a plain hash is enough."""
-    return hashlib.sha256(key.encode()).digest()
 
 
 def bearer(credentials: HTTPAuthorizationCredentials | None) -> str:
@@ -35,24 +21,18 @@ def bearer(credentials: HTTPAuthorizationCredentials | None) -> str:
     return credentials.credentials
 
 
-async def _caller(services: Injected, credentials: BearerToken) -> Caller:
-    key = bearer(credentials)
-    async with services.database.connection() as connection:
-        row = await queries.find_key(connection, key_hash=key_hash(key))
-    if row is None:
-        raise Unauthenticated("The API key is unknown, expired or revoked.")
-    return Caller(row["tenant"], row["role"])
-
-
-Reader = Annotated[Caller, Depends(_caller)]
-"""Anyone with a valid credential."""
-
-
-async def _writer(caller: Reader) -> Caller:
-    if caller.role == "viewer":
-        raise Forbidden("A viewer may only read; this needs the role operator or admin.")
+async def _authorized(request: Request, services: Injected, credentials: BearerToken) -> Caller:
+    caller = await services.authenticator.caller(bearer(credentials))
+    operation = request.scope["route"].operation_id
+    if not may(caller.role, operation):
+        article = "A" if caller.role == "viewer" else "An"
+        raise Forbidden(f"{article} {caller.role} may not do this; it needs the role {TABLE.get(operation)}.")
     return caller
 
 
-Writer = Annotated[Caller, Depends(_writer)]
-"""Operators and admins."""
+Authorized = Annotated[Caller, Depends(_authorized)]
+"""Whoever the table lets do the operation."""
+# names that tell the reader of a handler what to expect; the table decides
+Reader = Authorized
+Writer = Authorized
+Admin = Authorized

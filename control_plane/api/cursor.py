@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from uuid import UUID
 
 from control_plane.errors import Invalid
 
@@ -23,3 +24,13 @@ def decode(cursor: str) -> str:
             "The cursor is not one of ours: take it unchanged from `next_cursor`, or leave it out.",
             errors=[{"pointer": "/query/cursor", "detail": "not a cursor"}],
         ) from error
+
+
+def decode_id(cursor: str | None) -> UUID | None:
+    """The id of a cursor made of one; None for none."""
+    if cursor is None:
+        return None
+    try:
+        return UUID(decode(cursor))
+    except ValueError as error:
+        raise Invalid("The cursor is not one of ours: take it unchanged from `next_cursor`, or leave it out.") from error

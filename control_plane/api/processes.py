@@ -104,7 +104,7 @@ async def list_processes(
                 state=state.value if state else None,
                 entity_id=entity_id,
                 action=action,
-                before=_process_position(cursor),
+                before=cursors.decode_id(cursor),
                 limit=limit + 1,
             )
         ]
@@ -222,12 +222,3 @@ async def _read(connection: Connection, tenant: str, process_id: UUID) -> Proces
 
 def _not_found(process_id: UUID) -> NotFound:
     return NotFound(f"There is no process {process_id}; GET /v1/processes lists yours.")
-
-
-def _process_position(cursor: str | None) -> UUID | None:
-    if cursor is None:
-        return None
-    try:
-        return UUID(cursors.decode(cursor))
-    except ValueError as error:
-        raise Invalid("The cursor is not one of ours: take it unchanged from `next_cursor`, or leave it out.") from error

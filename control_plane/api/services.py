@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from contracts.live_catalog import LiveCatalog
-from contracts.tokens import KeyRing
+from contracts.signing_keys import Signer
+from control_plane.api.authentication import Authenticator
 from control_plane.database import Database
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
@@ -19,8 +20,9 @@ class Services:
     settings: ApiSettings
     database: Database
     storage: Storage
-    keys: KeyRing
+    keys: Signer
     catalog: LiveCatalog
+    authenticator: Authenticator
 
 
 def _services(request: Request) -> Services:

@@ -32,6 +32,7 @@ from contracts.http import (
 from contracts.states import ProcessState
 from stratum.client import reproduce, upload
 from stratum.client.dataset import AsyncSealedDataset
+from stratum.client.keys import KeyCalls
 from stratum.client.objects import S3Access
 from stratum.client.settings import resolve
 from stratum.client.transport import Transport
@@ -42,7 +43,7 @@ LONGEST_POLL_SECONDS = 2.0
 POLL_GROWTH = 1.3
 
 
-class AsyncClient:
+class AsyncClient(KeyCalls):
     """A platform, for asyncio and trio. Use it as `async with AsyncClient() as client`.
 
     Args:

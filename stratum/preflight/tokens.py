@@ -71,7 +71,8 @@ class Tokens:
                 f"everybody on this machine may read {', '.join(open_to_all)}",
                 f"chmod 600 {' '.join(open_to_all)} (a Secret's volume: defaultMode 0440).",
             )
-        return passed(f"{len(files)} Ed25519 key{'s' * (len(files) != 1)} in {', '.join(map(str, files))}")
+        count = len(self.ring.jwks()["keys"])
+        return passed(f"{count} Ed25519 key{'s' * (count != 1)} in {', '.join(map(str, files))}")
 
     def published(self) -> Finding:
         """The public part of each private key is in the JWKS: else the launcher takes commands for forged."""

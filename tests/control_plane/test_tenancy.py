@@ -74,7 +74,7 @@ async def test_no_key_no_answer(client: httpx.AsyncClient) -> None:
     for path, methods in document["paths"].items():
         if not path.startswith("/v1/") or path in ("/v1/time", "/v1/processes/callback"):
             continue
-        path = path.replace("{process_id}", str(new_id())).replace("{upload_id}", str(new_id()))
+        path = path.replace("{process_id}", str(new_id())).replace("{upload_id}", str(new_id())).replace("{key_id}", str(new_id()))
         path = path.replace("{entity_id}", "e").replace("{data_version}", "v").replace("{dataset}", "d")
         for method in methods:
             body = FILES if path.endswith("uploads") else PROCESS

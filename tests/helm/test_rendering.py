@@ -9,6 +9,7 @@ import yaml
 from pydantic_settings import BaseSettings
 
 from contracts.access import access_of
+from control_plane.oidc_settings import OidcSettings
 from control_plane.settings import ApiSettings, DatabaseSettings, ReconcileSettings, RelaySettings, StorageSettings, TopicSettings
 from launcher.kubernetes.config import load_config
 from launcher.settings import KubernetesObserveSettings, KubernetesSubmitSettings
@@ -92,6 +93,27 @@ def test_each_role_gets_the_settings_it_knows_and_all_it_must_have(values: str) 
             assert given <= fields.keys() | {"ca_bundle"}, container["name"]
             assert {name for name, each in fields.items() if each.is_required()} <= given, container["name"]
     assert found == SETTINGS.keys() - ({"provision"} if values == "external" else set())
+
+
+def test_the_api_alone_is_told_of_the_identity_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, spec in pods(rendered("everything")).items():
+        for container in containers(spec):
+            given = {name: each["value"] for name, each in environment(container).items() if name.startswith("STRATUM_OIDC_")}
+            assert bool(given) == name.endswith("-api"), name
+            for variable, value in given.items():
+                monkeypatch.setenv(variable, value)
+    settings = OidcSettings()
+    assert settings == OidcSettings(
+        oidc_issuer="https://login.example.com/",
+        oidc_audience="stratum",
+        oidc_jwks_url="https://login.example.com/keys",
+        oidc_algorithms=("RS256", "EdDSA"),
+        oidc_tenant_claim="organization.name",
+        oidc_roles_claim="realm_access.roles",
+        oidc_roles={"data-readers": "viewer", "data-engineers": "operator"},
+        oidc_leeway_seconds=10,
+    )
+    assert not [name for spec in pods(rendered("external")).values() for c in containers(spec) for name in environment(c) if "OIDC" in name]
 
 
 @pytest.mark.parametrize("values", CI)

@@ -5,7 +5,7 @@ from pathlib import Path
 from control_plane.migrations.script import run_script
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 
 def upgrade() -> None:

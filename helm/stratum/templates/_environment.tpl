@@ -68,6 +68,25 @@
 - {name: keys, secret: {secretName: {{ include "stratum.signingSecret" . }}, defaultMode: 288}}
 {{- end }}
 
+{{- define "stratum.env.oidc" -}}
+{{- with .Values.oidc }}
+{{- if .issuer }}
+- {name: STRATUM_OIDC_ISSUER, value: {{ .issuer | quote }}}
+- {name: STRATUM_OIDC_AUDIENCE, value: {{ .audience | quote }}}
+{{- with .jwksUrl }}
+- {name: STRATUM_OIDC_JWKS_URL, value: {{ . | quote }}}
+{{- end }}
+- {name: STRATUM_OIDC_ALGORITHMS, value: {{ join "," .algorithms | quote }}}
+- {name: STRATUM_OIDC_TENANT_CLAIM, value: {{ .tenantClaim | quote }}}
+- {name: STRATUM_OIDC_ROLES_CLAIM, value: {{ .rolesClaim | quote }}}
+{{- with .roles }}
+- {name: STRATUM_OIDC_ROLES, value: {{ toJson . | quote }}}
+{{- end }}
+- {name: STRATUM_OIDC_LEEWAY_SECONDS, value: {{ .leewaySeconds | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "stratum.env.ca" -}}
 {{- if include "stratum.caConfigMap" . }}
 - {name: STRATUM_CA_BUNDLE, value: /etc/stratum/ca/{{ include "stratum.caKey" . }}}

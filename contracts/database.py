@@ -1,4 +1,4 @@
 """The database schema, as those know it who do not carry its migrations."""
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0005"
 """The revision that this version's services need. It moves with the migrations of `control_plane`; a test compares the two."""

@@ -241,4 +241,3 @@ async def test_a_url_that_can_never_work_is_refused_with_the_request(still: Inst
         for url in ("https://0x7f.1/", "https://user:pass@example.com/", "ftp://example.com/"):
             assert (await scene.caller.run(1, callback_url=url)).status_code == 422
         assert (await scene.caller.run(1, callback_url="https://example.com/hook")).status_code == 202
-

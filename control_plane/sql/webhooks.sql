@@ -31,14 +31,17 @@ WITH RECURSIVE hosts AS (
     WHERE id IN (SELECT id FROM chosen) AND state = 'waiting' AND due_at <= clock_timestamp() FOR UPDATE SKIP LOCKED
 )
 UPDATE webhook_deliveries d SET attempts = d.attempts + 1, last_attempt_at = clock_timestamp(),
-    due_at = clock_timestamp() + make_interval(secs => :lease_seconds), leased_until = clock_timestamp() + make_interval(secs => :lease_seconds)
+    tried_since = coalesce(d.tried_since, clock_timestamp()), due_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+    leased_until = clock_timestamp() + make_interval(secs => :lease_seconds)
 FROM locked WHERE d.id = locked.id
-RETURNING d.id, d.tenant, d.process_id, d.type, d.url, d.attempts, extract(epoch FROM clock_timestamp() - d.tried_since)::float AS tried_seconds;
+RETURNING d.id, d.tenant, d.process_id, d.type, d.url, d.attempts,
+    extract(epoch FROM clock_timestamp() - d.tried_since)::float AS tried_seconds;
 
 -- name: end_webhook$
 -- Delivered or given up, with its entry in the process's history. No row: the lease was lost to another, or the delivery is over.
 WITH ended AS (
-    UPDATE webhook_deliveries SET state = :state, last_status = :status, last_error = :error, leased_until = NULL, ended_at = clock_timestamp()
+    UPDATE webhook_deliveries
+    SET state = :state, last_status = :status, last_error = :error, leased_until = NULL, ended_at = clock_timestamp()
     WHERE id = :id AND state = 'waiting' AND attempts = :attempt RETURNING process_id, host, attempts
 ), process AS (
     UPDATE processes p SET last_event = p.last_event + 1 FROM ended WHERE p.id = ended.process_id
@@ -58,7 +61,7 @@ WHERE id = :id AND state = 'waiting' AND attempts = :attempt RETURNING attempts;
 -- name: replay_webhook^
 -- Due at once, with the whole time for tries before it again. One that is on its way right now is left alone.
 UPDATE webhook_deliveries SET state = 'waiting', ended_at = NULL,
-    tried_since = CASE WHEN leased_until > clock_timestamp() THEN tried_since ELSE clock_timestamp() END,
+    tried_since = CASE WHEN leased_until > clock_timestamp() THEN tried_since END,
     due_at = CASE WHEN leased_until > clock_timestamp() THEN due_at ELSE clock_timestamp() END
 WHERE tenant = :tenant AND id = :id RETURNING *;
 

@@ -54,7 +54,10 @@ def test_metrics_lie_beside_it(url: str) -> None:
     assert httpx.get(f"{url}/elsewhere").status_code == 404
 
 
-@pytest.mark.parametrize(("role", "loops"), [("relay", {"relay"}), ("webhooks", {"webhooks"}), ("reconcile", {"events", "seal", "deadlines", "unwatched", "sweep"})])
+@pytest.mark.parametrize(
+    ("role", "loops"),
+    [("relay", {"relay"}), ("webhooks", {"webhooks"}), ("reconcile", {"events", "seal", "deadlines", "unwatched", "sweep"})],
+)
 async def test_the_roles_beat(role: str, loops: set[str], still: Installation) -> None:
     """A patience of less than nothing shows which loops are watched."""
     prepare_topics(still)

@@ -308,7 +308,9 @@ def test_the_api_refuses_what_webhooks_would_refuse() -> None:
         told = []
         for role in ("api", "webhooks"):
             (container,) = named(rendered(values), "Deployment", f"{prefix}-{role}")["spec"]["template"]["spec"]["containers"]
-            told.append({name: each for name, each in environment(container).items() if name in ("STRATUM_WEBHOOK_ALLOW", "STRATUM_WEBHOOK_PORTS")})
+            told.append(
+                {name: each for name, each in environment(container).items() if name in ("STRATUM_WEBHOOK_ALLOW", "STRATUM_WEBHOOK_PORTS")}
+            )
         assert told[0] == told[1]
         assert len(told[0]) == 2
     settings = {"webhook_allow": told[0]["STRATUM_WEBHOOK_ALLOW"]["value"], "webhook_ports": told[0]["STRATUM_WEBHOOK_PORTS"]["value"]}

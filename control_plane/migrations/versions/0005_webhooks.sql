@@ -9,7 +9,7 @@ CREATE TABLE webhook_deliveries (
     host            text NOT NULL,
     state           text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'given_up')),
     attempts        integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    tried_since     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tried_since     timestamptz,
     due_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     leased_until    timestamptz,
     last_attempt_at timestamptz,

@@ -5,7 +5,7 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,24 +36,31 @@ class Example:
         return (await self.sender.post(self.url, headers, body)).status
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def example(tmp_path: Path) -> AsyncIterator[Example]:
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """The example, running; its port, and where it prints."""
     port, output = choose_port(set()), tmp_path / "output"
     environment = {**os.environ, "STRATUM_WEBHOOK_SECRETS": OLD.get_secret_value()}
-    rules = WebhookTargetSettings.model_validate({"webhook_allow": "127.0.0.1", "webhook_ports": str(port)}).target_rules
     with (
         output.open("wb") as printed,
         subprocess.Popen([sys.executable, str(EXAMPLE), str(port)], env=environment, stdout=printed) as child,
     ):
-        async with Sender(rules, Timeouts(5, 20, 30), ssl.create_default_context(), SystemResolver()) as sender:
-
-            async def answers() -> Answer | None:
-                answer = await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
-                return answer if answer.status else None
-
-            assert (await eventually(answers, 60, "the example")) == Answer(401, "the receiver answered 401")
-            yield Example(sender, f"http://127.0.0.1:{port}/hook", output)
+        yield port, output
         child.terminate()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def example(child: tuple[int, Path]) -> AsyncIterator[Example]:
+    port, output = child
+    rules = WebhookTargetSettings.model_validate({"webhook_allow": "127.0.0.1", "webhook_ports": str(port)}).target_rules
+    async with Sender(rules, Timeouts(5, 20, 30), ssl.create_default_context(), SystemResolver()) as sender:
+
+        async def answers() -> Answer | None:
+            answer = await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+            return answer if answer.status else None
+
+        assert (await eventually(answers, 60, "the example")) == Answer(401, "the receiver answered 401")
+        yield Example(sender, f"http://127.0.0.1:{port}/hook", output)
 
 
 async def test_it_takes_what_is_signed_and_acts_once(example: Example) -> None:

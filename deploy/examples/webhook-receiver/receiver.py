@@ -16,7 +16,10 @@ seen: set[str] = set()  # in earnest: a table with a unique key, written in the 
 
 
 class Receiver(BaseHTTPRequestHandler):
+    """One request."""
+
     def do_POST(self) -> None:
+        """Check it, act on it once, and say that it is taken."""
         size = int(self.headers.get("Content-Length", 0))
         if size > MOST_BYTES:
             self.answer(413)
@@ -33,6 +36,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.answer(204)
 
     def answer(self, status: int) -> None:
+        """Answer with a status alone."""
         self.send_response(status)
         self.end_headers()
 
@@ -48,6 +52,7 @@ def verified(body: bytes, headers: dict[str, str]) -> Any:
 
 
 def act(event: Any) -> None:
+    """What you do with it. Here: print where the data lies, or why there is none."""
     process = event["data"]
     where = process["artifacts"][0]["location"] if process["artifacts"] else process["reason"]
     print(event["type"], process["id"], where, flush=True)

@@ -55,10 +55,24 @@ async def run(settings: WebhookSettings, stop: asyncio.Event, pulse: Pulse, reso
     database = Database(settings)
     try:
         async with Sender(settings.target_rules, timeouts, trust, resolve or system) as sender:
+            await _connected(database, stop, pulse)
             await _deliver_all(Deliverer(settings, database, sender), stop, pulse)
     finally:
         system.close()
         await database.close()
+
+
+async def _connected(database: Database, stop: asyncio.Event, pulse: Pulse) -> None:
+    """Wait for the database. A schema that this version does not know ends the role."""
+    while not stop.is_set():
+        pulse.beat("webhooks")
+        try:
+            await database.open()
+        except Unavailable as error:
+            log.warning("waiting for the database", error=str(error))
+            await _pause(stop, asyncio.Event(), 1)
+        else:
+            return
 
 
 async def _deliver_all(deliverer: Deliverer, stop: asyncio.Event, pulse: Pulse) -> None:

@@ -9,8 +9,9 @@ from pydantic import Field, JsonValue, StringConstraints
 from contracts.command import ResourceProfile, Sha256
 from contracts.identifiers import Identifier
 from contracts.manifest import Manifest
-from contracts.model import Contract, HttpAddress, StorableObject, Tolerant
+from contracts.model import Contract, StorableObject, Tolerant
 from contracts.states import AttemptState, ProcessState
+from contracts.webhook import CallbackUrl
 
 Label = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
 
@@ -27,7 +28,7 @@ class ProcessRequest(Contract):
     output_data_version: Identifier | None = Field(default=None, description="Version of the result; `data_version` if left out.")
     resource_profile: ResourceProfile | None = None
     priority: Annotated[int, Field(strict=True, ge=-100, le=100, description="Higher goes first, within the tenant's share.")] = 0
-    callback_url: HttpAddress | None = None
+    callback_url: CallbackUrl | None = None
     labels: Annotated[dict[Identifier, Label], Field(max_length=32)] = {}
 
     model_config = {

@@ -33,9 +33,11 @@ from control_plane.settings import (
     StorageSettings,
     TopicSettings,
     WatchSettings,
+    WebhookSettings,
 )
 from control_plane.storage import Storage
 from control_plane.waiting import Need, wait_for
+from control_plane.webhooks import role as webhooks_role
 
 _Limit = Annotated[str | None, typer.Option(help="A number, or `none`.", metavar="N|none")]
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
@@ -74,6 +76,14 @@ def reconcile() -> None:
     settings = ReconcileSettings()
     pulse = _watched(settings)
     asyncio.run(_until_stopped(lambda stop: reconcile_role.run(settings, stop, pulse)))
+
+
+@cli.command()
+def webhooks() -> None:
+    """Deliver final states to the callers' URLs."""
+    settings = WebhookSettings()
+    pulse = _watched(settings)
+    asyncio.run(_until_stopped(lambda stop: webhooks_role.run(settings, stop, pulse)))
 
 
 @cli.command()
@@ -195,7 +205,16 @@ def main() -> None:
 
 
 def _model_of(error: ValidationError) -> type:
-    known = (ApiSettings, RelaySettings, ReconcileSettings, DatabaseSettings, KafkaSettings, TopicSettings, StorageSettings)
+    known = (
+        ApiSettings,
+        RelaySettings,
+        ReconcileSettings,
+        WebhookSettings,
+        DatabaseSettings,
+        KafkaSettings,
+        TopicSettings,
+        StorageSettings,
+    )
     return next((kind for kind in known if kind.__name__ == error.title), type(error))
 
 

@@ -114,6 +114,7 @@ async def _move(connection: Connection, current: Current, to: ProcessState, even
     )
     if sequence is not None and to.is_final:
         await queries.release_claims(connection, process_id=current.id)
+        await queries.owe_webhook(connection, id=new_id(), process_id=current.id)
     return sequence is not None
 
 

@@ -10,6 +10,7 @@ from contracts.kafka_security import KafkaSecurity
 from contracts.topics import Topics
 from contracts.trust import CaBundle
 from control_plane.oidc_settings import OidcSettings
+from control_plane.webhooks.targets import HTTPS_ONLY, AllowedTargets, AllowList, Ports, TargetRules
 
 PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgresql://")]
 
@@ -98,7 +99,21 @@ class WatchSettings(BaseSettings):
     stuck_seconds: Annotated[float, Field(ge=60)] = 300
 
 
-class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, OidcSettings):
+class WebhookTargetSettings(BaseSettings):
+    """Where deliveries to callback URLs may go beyond the public internet's https."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    webhook_allow: AllowedTargets = AllowList()
+    webhook_ports: Ports = HTTPS_ONLY
+
+    @property
+    def target_rules(self) -> TargetRules:
+        """The rules, as the API and the role `webhooks` apply them."""
+        return TargetRules(self.webhook_allow, self.webhook_ports)
+
+
+class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, OidcSettings, WebhookTargetSettings):
     """Everything the `api` role needs."""
 
     http_host: str = "127.0.0.1"
@@ -120,3 +135,20 @@ class RelaySettings(DatabaseSettings, KafkaSettings, TokenSettings, TimingSettin
 
 class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings):
     """Everything the `reconcile` role needs."""
+
+
+class WebhookSettings(DatabaseSettings, WebhookTargetSettings, WatchSettings):
+    """Everything the `webhooks` role needs."""
+
+    webhook_concurrency: Annotated[int, Field(ge=1, le=1000)] = 50
+    webhook_per_tenant: Annotated[int, Field(ge=1)] = 20
+    webhook_per_host: Annotated[int, Field(ge=1)] = 5
+    webhook_connect_seconds: Annotated[float, Field(gt=0, le=30)] = 5
+    webhook_read_seconds: Annotated[float, Field(gt=0, le=30)] = 10
+    # shorter than the time that an orchestrator leaves between asking a role to stop and killing it
+    webhook_total_seconds: Annotated[float, Field(gt=0, le=30)] = 20
+    webhook_first_delay_seconds: Annotated[float, Field(gt=0)] = 5
+    webhook_longest_delay_seconds: Annotated[float, Field(gt=0)] = 3600
+    webhook_give_up_seconds: Annotated[float, Field(gt=0)] = 86_400
+    webhook_poll_seconds: Annotated[float, Field(gt=0)] = 0.5
+    ca_bundle: CaBundle | None = None

@@ -12,6 +12,7 @@ from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.database import queries
 from control_plane.errors import ControlPlaneError, Unavailable
+from control_plane.webhooks import metrics as webhook_metrics
 
 router = APIRouter(tags=["service"])
 
@@ -48,6 +49,7 @@ async def prometheus(services: Injected) -> Response:
     """Metrics in the Prometheus text format."""
     async with services.database.connection() as connection:
         await metrics.refresh(connection)
+        await webhook_metrics.refresh(connection)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -38,6 +38,12 @@ TABLE: Mapping[str, Access] = {
     "abandon_upload": "operator",
     # the tenant
     "get_quota": "viewer",
+    # webhooks
+    "list_webhooks": "viewer",
+    "get_webhook": "viewer",
+    "replay_webhook": "operator",
+    "read_webhook_secrets": "admin",
+    "rotate_webhook_secret": "admin",
     # keys
     "list_keys": "admin",
     "create_key": "admin",

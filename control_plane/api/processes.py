@@ -31,6 +31,7 @@ from control_plane.errors import (
     Unauthenticated,
     Unavailable,
 )
+from control_plane.webhooks import callbacks
 
 router = APIRouter(prefix="/v1/processes", tags=["processes"])
 _COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)
@@ -63,6 +64,7 @@ async def create(
     traceparent: Annotated[str | None, Header(max_length=100)] = None,
 ) -> Response:
     """Run an action on a data version. The same work again answers 200 with the process that already does it."""
+    callbacks.check(services.settings.target_rules, body.callback_url)
     body_sha256 = hashlib.sha256(await request.body()).hexdigest()
     async with services.database.tenant(caller.tenant) as connection:
         if idempotency_key is not None:
@@ -191,6 +193,7 @@ async def retry(process_id: UUID, services: Injected, caller: Writer) -> Respons
             hint = "its result is sealed" if state is ProcessState.SUCCEEDED else "cancel it first, or wait for its end"
             raise Conflict(f"The process is {state}; only failed and cancelled ones can be sent again: {hint}.")
         request = ProcessRequest.model_validate(fields)
+        callbacks.check(services.settings.target_rules, request.callback_url)
         new, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, request, None, retry_of=process_id)
         document = await _read(connection, caller.tenant, new)
     return _accepted(202 if is_new else 200, document)

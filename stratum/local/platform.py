@@ -123,7 +123,7 @@ class Platform:
         if not self._roles_serve(installation):
             progress("preparing database, topics and tenant")
             installation.prepare(services)
-            progress("starting the API, relay, reconciler and launcher")
+            progress("starting the API, relay, reconciler, webhooks and launcher")
             for role in ROLES:
                 self._supervisor.start(role)
             for role in ROLES:
@@ -144,7 +144,7 @@ class Platform:
         self._supervisor.stop(LAUNCHER)
         progress("stopping Spark jobs")
         stop_jobs(self.home)
-        progress("stopping the reconciler, relay and API")
+        progress("stopping webhooks, reconciler, relay and API")
         self._supervisor.stop(*reversed(CONTROL_PLANE_ROLES))
         progress("stopping S3, Kafka and PostgreSQL")
         self._supervisor.stop(*reversed(SERVICES))

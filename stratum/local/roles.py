@@ -24,7 +24,7 @@ from stratum.local.supervisor import NotReady
 
 TENANT = "local"
 BUCKET = "stratum"
-CONTROL_PLANE_ROLES = ("api", "relay", "reconcile")
+CONTROL_PLANE_ROLES = ("api", "relay", "reconcile", "webhooks")
 LAUNCHER = "launcher"
 ROLES = (*CONTROL_PLANE_ROLES, LAUNCHER)
 
@@ -82,6 +82,9 @@ class Installation:
             "STRATUM_HTTP_HOST": HOST,
             "STRATUM_HTTP_PORT": str(self.http_port),
             "STRATUM_CALLBACK_BASE_URL": self.url,
+            # receivers on this machine, and none elsewhere in its networks
+            "STRATUM_WEBHOOK_ALLOW": "localhost,127.0.0.0/8,::1/128",
+            "STRATUM_WEBHOOK_PORTS": "1-65535",
             "STRATUM_JWKS_URL": f"{self.url}/.well-known/jwks.json",
             "STRATUM_LAUNCHER_BACKEND": "process",
             "STRATUM_JOBS_DIR": str(self.home / "jobs"),

@@ -14,7 +14,7 @@ from tests.e2e.platform import wait_for
 
 pytestmark = pytest.mark.cluster
 
-ROLES = ("api", "relay", "reconcile", "submit", "observe")
+ROLES = ("api", "relay", "reconcile", "webhooks", "submit", "observe")
 
 
 @pytest.fixture(scope="module")

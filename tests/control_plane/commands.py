@@ -40,6 +40,10 @@ class Command:
         assert code is not None, f"still up after {seconds} s: {output}"
         return code, output
 
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+
     def terminate(self) -> None:
         """SIGTERM."""
         self._process.terminate()

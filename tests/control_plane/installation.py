@@ -23,9 +23,11 @@ from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
 from control_plane.reconcile import Reconciler
-from control_plane.settings import ApiSettings, ReconcileSettings, RelaySettings, TopicSettings
+from control_plane.settings import ApiSettings, ReconcileSettings, RelaySettings, TopicSettings, WebhookSettings
 from control_plane.storage import Storage
 from control_plane.tenants import provision
+from control_plane.webhooks import role as webhooks
+from control_plane.webhooks.connecting import Resolve
 from tests.control_plane.caller import BUCKET, Caller
 from tests.control_plane.servers import s3_client
 
@@ -89,6 +91,10 @@ class Installation:
     def reconcile_settings(self) -> ReconcileSettings:
         return ReconcileSettings(**self._for(ReconcileSettings, self._common, self._kafka, self._storage))
 
+    @property
+    def webhook_settings(self) -> WebhookSettings:
+        return WebhookSettings(**self._for(WebhookSettings, {"database_url": self.database_url, "webhook_poll_seconds": 0.05}))
+
     def _for(self, kind: type[BaseSettings], *parts: dict[str, Any]) -> dict[str, Any]:
         """The parts, and the overrides that this kind of settings knows."""
         known = {name: value for name, value in self.overrides.items() if name in kind.model_fields}
@@ -140,6 +146,9 @@ class Installation:
 
     def reconcile(self) -> "Role":
         return Role(lambda stop: reconcile.run(self.reconcile_settings, stop, Pulse()))
+
+    def webhooks(self, resolve: Resolve | None = None) -> "Role":
+        return Role(lambda stop: webhooks.run(self.webhook_settings, stop, Pulse(), resolve))
 
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[asyncpg.Connection]:

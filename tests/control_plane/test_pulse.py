@@ -8,6 +8,7 @@ import pytest
 
 from contracts.pulse import Pulse, serve
 from control_plane import reconcile, relay
+from control_plane.webhooks import role as webhooks
 from stratum.local.ports import choose_port
 from tests.control_plane.commands import Command
 from tests.control_plane.installation import Installation, Role, prepare_topics, running
@@ -53,13 +54,18 @@ def test_metrics_lie_beside_it(url: str) -> None:
     assert httpx.get(f"{url}/elsewhere").status_code == 404
 
 
-@pytest.mark.parametrize(("role", "loops"), [("relay", {"relay"}), ("reconcile", {"events", "seal", "deadlines", "unwatched", "sweep"})])
+@pytest.mark.parametrize(
+    ("role", "loops"),
+    [("relay", {"relay"}), ("webhooks", {"webhooks"}), ("reconcile", {"events", "seal", "deadlines", "unwatched", "sweep"})],
+)
 async def test_the_roles_beat(role: str, loops: set[str], still: Installation) -> None:
     """A patience of less than nothing shows which loops are watched."""
     prepare_topics(still)
     pulse = Pulse(patience_seconds=-10_000)
     if role == "relay":
         work = Role(lambda stop: relay.run(still.relay_settings, stop, pulse))
+    elif role == "webhooks":
+        work = Role(lambda stop: webhooks.run(still.webhook_settings, stop, pulse))
     else:
         work = Role(lambda stop: reconcile.run(still.reconcile_settings, stop, pulse))
     with running(work):

@@ -24,6 +24,9 @@ from tests.services import Services
         ("relay", {"STRATUM_MAX_IN_FLIGHT": "many"}, "STRATUM_MAX_IN_FLIGHT: "),
         ("reconcile", {"STRATUM_S3_SECRET_KEY": None}, "STRATUM_S3_SECRET_KEY: Field required"),
         ("reconcile", {"STRATUM_LEASE_SECONDS": "-1"}, "STRATUM_LEASE_SECONDS: "),
+        ("webhooks", {"STRATUM_WEBHOOK_ALLOW": "10.0.0.1/8"}, "STRATUM_WEBHOOK_ALLOW: "),
+        ("webhooks", {"STRATUM_WEBHOOK_PORTS": "https"}, "STRATUM_WEBHOOK_PORTS: "),
+        ("api", {"STRATUM_WEBHOOK_PORTS": "0"}, "STRATUM_WEBHOOK_PORTS: "),
         ("migrate", {"STRATUM_DATABASE_URL": ""}, "STRATUM_DATABASE_URL: "),
     ],
 )
@@ -40,7 +43,7 @@ async def test_a_signing_key_that_is_not_there(still: Installation) -> None:
     assert (code, "cannot read the signing key /nowhere/key.pem" in output, "Traceback" in output) == (1, True, False), output
 
 
-@pytest.mark.parametrize("role", ["api", "relay", "reconcile"])
+@pytest.mark.parametrize("role", ["api", "relay", "reconcile", "webhooks"])
 @pytest.mark.parametrize("revision", [None, "9999"])
 async def test_a_service_refuses_a_schema_that_it_does_not_know(
     role: str, revision: str | None, still: Installation, services: Services

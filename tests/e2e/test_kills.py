@@ -38,7 +38,7 @@ def kill(pid: int) -> None:
     wait_for(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, 10, lambda: f"the death of {pid}")
 
 
-@pytest.mark.parametrize("part", ["api", "relay", "reconcile", "launcher", "postgres", "kafka", "s3"])
+@pytest.mark.parametrize("part", ["api", "relay", "reconcile", "webhooks", "launcher", "postgres", "kafka", "s3"])
 def test_part_killed_during_a_run(own: Platform, part: str) -> None:
     pid = own.up()["pids"][part]
     process_id = start(own, f"killed_{part}", len(part))

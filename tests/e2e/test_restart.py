@@ -15,7 +15,7 @@ def test_down_and_up_again(tmp_path: Path) -> None:
     platform = Platform(tmp_path / "home")
     try:
         first = platform.up()
-        assert set(first["pids"]) == {"api", "relay", "reconcile", "launcher", "postgres", "kafka", "s3"}
+        assert set(first["pids"]) == {"api", "relay", "reconcile", "webhooks", "launcher", "postgres", "kafka", "s3"}
         assert platform.up() == first, "already up: the same document"
         platform.cli("ingest", "kept", "v1", str(file))
         process = platform.json("run", "kept", "v1", "filter", "-p", "condition=a > 1", "--wait")

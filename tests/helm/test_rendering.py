@@ -10,7 +10,16 @@ from pydantic_settings import BaseSettings
 
 from contracts.access import access_of
 from control_plane.oidc_settings import OidcSettings
-from control_plane.settings import ApiSettings, DatabaseSettings, ReconcileSettings, RelaySettings, StorageSettings, TopicSettings
+from control_plane.settings import (
+    ApiSettings,
+    DatabaseSettings,
+    ReconcileSettings,
+    RelaySettings,
+    StorageSettings,
+    TopicSettings,
+    WebhookSettings,
+    WebhookTargetSettings,
+)
 from launcher.kubernetes.config import load_config
 from launcher.settings import KubernetesObserveSettings, KubernetesSubmitSettings
 from stratum.preflight.target import Variables
@@ -72,6 +81,7 @@ SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (ApiSettings,),
     "relay": (RelaySettings,),
     "reconcile": (ReconcileSettings,),
+    "webhooks": (WebhookSettings,),
     "submit": (KubernetesSubmitSettings,),
     "observe": (KubernetesObserveSettings,),
     "migrate": (DatabaseSettings,),
@@ -227,7 +237,7 @@ def test_a_rolling_upgrade_never_has_fewer_pods() -> None:
         (container,) = each["spec"]["template"]["spec"]["containers"]
         assert container.keys() >= {"startupProbe", "livenessProbe", "readinessProbe"}
     disrupted = {each["metadata"]["name"] for each in of_kind(rendered("everything"), "PodDisruptionBudget")}
-    assert disrupted == {f"platform-{role}" for role in ("api", "relay", "reconcile", "submit", "observe")}
+    assert disrupted == {f"platform-{role}" for role in ("api", "relay", "reconcile", "webhooks", "submit", "observe")}
     assert not of_kind(rendered("dev"), "PodDisruptionBudget"), "a budget of one pod would stop every drain"
 
 
@@ -295,6 +305,38 @@ def test_tenants_have_namespaces_of_their_own() -> None:
     assert (secret["metadata"]["namespace"], secret["metadata"]["name"]) == (f"{NAMESPACE}-acme", "stratum-s3")
     policies = {each["metadata"]["namespace"] for each in of_kind(manifests, "NetworkPolicy")}
     assert policies == {NAMESPACE, f"{NAMESPACE}-acme", "globex-runs"}
+
+
+def test_only_webhooks_go_out() -> None:
+    manifests = rendered("everything")
+    outward = {}
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        for rule in policy["spec"].get("egress", []):
+            for peer in rule.get("to", []):
+                if peer.get("ipBlock", {}).get("cidr") in ("0.0.0.0/0", "2000::/3"):
+                    outward[policy["metadata"]["name"], peer["ipBlock"]["cidr"]] = (policy, rule, peer["ipBlock"])
+    assert set(outward) == {("platform-webhooks", "0.0.0.0/0"), ("platform-webhooks", "2000::/3")}
+    policy, rule, block = outward["platform-webhooks", "0.0.0.0/0"]
+    assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "webhooks"
+    assert {"10.0.0.0/8", "169.254.0.0/16", "127.0.0.0/8", "100.64.0.0/10"} <= set(block["except"])
+    assert rule["ports"] == [{"port": 443, "protocol": "TCP"}, {"port": 8000, "protocol": "TCP", "endPort": 8999}]
+    everybody = named(manifests, "NetworkPolicy", "platform-egress")["spec"]
+    assert everybody["podSelector"]["matchLabels"].keys() == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
+    assert everybody["policyTypes"] == ["Egress"]
+
+
+def test_the_api_refuses_what_webhooks_would_refuse() -> None:
+    for values, prefix in (("everything", "platform"), ("external", "stratum")):
+        told = []
+        for role in ("api", "webhooks"):
+            (container,) = named(rendered(values), "Deployment", f"{prefix}-{role}")["spec"]["template"]["spec"]["containers"]
+            told.append(
+                {name: each for name, each in environment(container).items() if name in ("STRATUM_WEBHOOK_ALLOW", "STRATUM_WEBHOOK_PORTS")}
+            )
+        assert told[0] == told[1]
+        assert len(told[0]) == 2
+    settings = {"webhook_allow": told[0]["STRATUM_WEBHOOK_ALLOW"]["value"], "webhook_ports": told[0]["STRATUM_WEBHOOK_PORTS"]["value"]}
+    assert WebhookTargetSettings.model_validate(settings) == WebhookTargetSettings(), "by default nothing but https to the public internet"
 
 
 def test_the_text_printed_at_the_end_needs_nothing_unset() -> None:

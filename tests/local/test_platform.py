@@ -20,7 +20,7 @@ from stratum.local.platform import Platform
 from stratum.local.roles import ROLES, default_max_jobs
 from tests.e2e.platform import wait_for
 
-PARTS = {"api", "relay", "reconcile", "launcher", "postgres", "kafka", "s3"}
+PARTS = {"api", "relay", "reconcile", "webhooks", "launcher", "postgres", "kafka", "s3"}
 
 
 @pytest.fixture(scope="module")

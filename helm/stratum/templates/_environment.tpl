@@ -87,6 +87,12 @@
 {{- end }}
 {{- end }}
 
+{{/* What the API refuses with the request and `webhooks` at the delivery must be the same. */}}
+{{- define "stratum.env.webhookTargets" -}}
+- {name: STRATUM_WEBHOOK_ALLOW, value: {{ join "," .Values.webhooks.allow | quote }}}
+- {name: STRATUM_WEBHOOK_PORTS, value: {{ join "," .Values.webhooks.ports | quote }}}
+{{- end }}
+
 {{- define "stratum.env.ca" -}}
 {{- if include "stratum.caConfigMap" . }}
 - {name: STRATUM_CA_BUNDLE, value: /etc/stratum/ca/{{ include "stratum.caKey" . }}}

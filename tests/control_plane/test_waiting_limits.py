@@ -29,14 +29,13 @@ async def test_a_job_that_cannot_start_is_ended_with_its_last_cause(direct: Dire
     command = await direct.command()
     await direct.say("submitted", command)
     await direct.say("pending", command, cause="no node has room for the driver, of 3: insufficient memory")
-    began = await direct.now()
     await _wait_long(direct)
     await direct.deadlines()
     assert (await direct.caller.process(str(command.process_id)))["state"] == "submitted", "nobody has looked at the cluster since"
     await direct.relist(command, unseen=[direct.caller.tenant])
     await direct.deadlines()
     assert (await direct.caller.process(str(command.process_id)))["state"] == "submitted", "the look did not see this tenant"
-    await direct.relist(command, began_at=began)
+    await direct.relist(command)
     await direct.deadlines()
     process = await direct.caller.process(str(command.process_id))
     assert process["attempts"][0]["reason"] == (

@@ -1,6 +1,7 @@
 """A failed process can be sent again at any later time, by today's catalog and today's inputs; what differs can be seen."""
 
 from pathlib import Path
+from uuid import UUID
 
 import yaml
 
@@ -37,7 +38,7 @@ async def test_a_retry_takes_the_catalog_of_its_own_time(still: Installation, tm
         assert (await direct.next_command()).image == "count:2"
         assert (await caller.process(first["id"]))["action_revision"] == before
         await caller.post(f"/v1/processes/{second['id']}/cancel")
-        await direct.say("ended", command.model_copy(update={"process_id": second["id"]}), outcome="absent")
+        await direct.say("ended", command.model_copy(update={"process_id": UUID(second["id"])}), outcome="absent")
 
         file.write_text(_catalog(None))
         await eventually(lambda: _gone(caller), what="the catalog without the action")

@@ -8,6 +8,8 @@ from contracts.command import Sha256
 from contracts.identifiers import Identifier
 from contracts.model import Contract, Count, Ordinal, Text, Timestamp, Words
 
+ERROR_CLASS_PATTERN = r"^[A-Z][A-Z0-9_.]*$"
+
 
 class Progress(Contract):
     """How far a run is."""
@@ -31,10 +33,12 @@ class ProposalRef(Contract):
 class RunError(Contract):
     """Why a run failed. `class` is Spark's error class, or one of Stratum's own in the same notation."""
 
-    class_: Annotated[str, Field(alias="class", max_length=200, pattern=r"^[A-Z][A-Z0-9_.]*$")]
+    class_: Annotated[str, Field(alias="class", max_length=200, pattern=ERROR_CLASS_PATTERN)]
     message: Annotated[Words, Field(max_length=4000)]
     retryable: bool = Field(
-        strict=True, default=False, description="Whether the same work may succeed on another try: never for a bad parameter."
+        strict=True,
+        default=False,
+        description="Whether the run thinks it may pass. It is tried again only if the table of error classes says so too.",
     )
 
 

@@ -3,14 +3,16 @@
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from jsonschema import Draft202012Validator
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import NoDecode
 
+from contracts.callback import ERROR_CLASS_PATTERN
 from contracts.command import MemorySize, ResourceProfile, mebibytes
+from contracts.error_classes import REMEDIES
 from contracts.errors import CatalogError
 from contracts.identifiers import Identifier
 from contracts.json_schema import check_schema, validator_of
@@ -94,12 +96,40 @@ class Profile(Contract):
         return problems
 
 
+class Retry(Contract):
+    """How long to wait before each further attempt: a delay that grows, spread so that many do not come back at once."""
+
+    delay_seconds: Annotated[float, Field(strict=True, ge=0, le=86_400)] | None = Field(
+        default=None, description="Before the second attempt. Left out, it is the installation's (`STRATUM_RETRY_DELAY_SECONDS`)."
+    )
+    factor: Annotated[float, Field(strict=True, ge=1, le=10)] = Field(default=2.0, description="Each delay is so many times the last.")
+    max_delay_seconds: Annotated[float, Field(strict=True, ge=0, le=86_400)] = Field(default=300.0, description="No delay is longer.")
+    jitter: Literal["none", "equal", "full"] = Field(
+        default="equal",
+        description="`none`: the delay itself. `equal`: between half of it and all of it. `full`: between nothing and all of it.",
+    )
+    also: tuple[Annotated[str, Field(pattern=ERROR_CLASS_PATTERN, max_length=200)], ...] = Field(
+        default=(), description="Error classes of the action's own code that may pass and are tried again if the run says so too."
+    )
+
+    @model_validator(mode="after")
+    def _leaves_the_table_alone(self) -> "Retry":
+        for name in self.also:
+            if name in REMEDIES:
+                raise ValueError(f"`also` names {name}, for which docs/reference/states.md says already what becomes of it")
+        return self
+
+
 class Limits(Contract):
     """How long a run may wait and take, and how often it is tried."""
 
     start_before_seconds: Ordinal = Field(default=86_400, description="From release until the run must have started.")
+    pending_limit_seconds: Ordinal = Field(
+        default=3_600, description="How long a job that its cluster has let go may wait for its driver to start."
+    )
     time_limit_seconds: Ordinal = Field(default=3_600, description="From start to end of one run.")
     max_attempts: Annotated[int, Field(strict=True, ge=1, le=20)] = 3
+    retry: Retry = Retry()
 
 
 class Action(Contract):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from contracts.command import AttemptRef, ResourceProfile
+from contracts.identifiers import Tenant
 from contracts.model import Text, Timestamp, Tolerant, Uuid, Words
 
 
@@ -38,6 +39,10 @@ class JobPending(_JobEvent):
 
     type: Literal["pending"] = "pending"
     cause: Words
+    queued: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="A queue holds the job and will let it go: the wait does not count against the action's `pending_limit_seconds`.",
+    )
 
 
 class JobEnded(_JobEvent):
@@ -58,7 +63,7 @@ class CommandRefused(_Event, AttemptRef):
 
 
 class Relist(_Event):
-    """One complete list of the jobs that exist.
+    """One complete list of the jobs that exist, but for those of tenants that it names as `unseen`.
 
     Only its absence from such a list, begun after its lease was over, makes an attempt lost.
     """
@@ -66,6 +71,9 @@ class Relist(_Event):
     type: Literal["relist"] = "relist"
     began_at: Timestamp = Field(description="Database time, asked from the control plane before the listing began.")
     live: tuple[AttemptRef, ...] = Field(description="Attempts whose job exists, pending or running.")
+    unseen: tuple[Tenant, ...] = Field(
+        default=(), description="Tenants whose jobs could not be listed: nothing of theirs is lost by this list."
+    )
 
 
 LauncherEvent = Annotated[

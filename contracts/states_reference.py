@@ -1,9 +1,11 @@
-"""`docs/reference/states.md`: both state tables for people."""
+"""`docs/reference/states.md`: both state tables, and the table of what is tried again, for people."""
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import TypeVar
 
+from contracts.catalog import Limits, Retry
+from contracts.error_classes import REMEDIES, REMEDY_MEANING, Remedy
 from contracts.states import (
     ATTEMPT_MEANING,
     ATTEMPT_RANK,
@@ -20,7 +22,7 @@ S = TypeVar("S", bound=StrEnum)
 _INTRODUCTION = """\
 # States
 
-Made from `contracts/states.py` by `python -m contracts generate`; do not edit.
+Made from `contracts/states.py` and `contracts/error_classes.py` by `python -m contracts generate`; do not edit.
 
 A *process* is one request, as its caller sees it. An *attempt* is one numbered try at a step of it. Every change goes through
 these tables: code asks them before it writes, the database holds them as checks, and a refused change is put on the audit
@@ -35,6 +37,19 @@ _ATTEMPT_NOTES = """\
 An attempt only moves forward, from a lower rank to a higher, and may skip: messages and pods outrun bookkeeping. A write that
 would not raise the rank is refused, so reports may come late, twice or in the wrong order. Two exceptions: `succeeded` follows on
 `sealing` alone, and an attempt that is `sealing` can neither be lost nor cancelled. A retry makes a new attempt."""
+
+_RETRY_NOTES = """\
+How an attempt ended has an error class, and one table (`contracts/error_classes.py`) says what follows. A run's own word `retryable` can
+only make it stricter: what it calls hopeless is not tried again, what the table calls hopeless is not tried again whatever the run says.
+The delay before the next attempt is chosen once, stored with the attempt (`not_before`) and named in the process's reason and event."""
+
+_UNKNOWN_CLASSES = """\
+Every other class is Spark's or an action's own and is not tried again, unless the action's `retry.also` names it. The limits are those of
+the catalog at the moment the work was accepted; a reload changes them for later requests only."""
+
+_WAITING_NOTES = """\
+`pending_limit_seconds` begins when the job exists, or when a queue that held it has let it go, and is judged only by a look at the
+cluster that began after it was over: an observer that is blind ends nothing. The reason names what the job last waited for."""
 
 
 def states_reference() -> str:
@@ -59,6 +74,12 @@ def states_reference() -> str:
             ),
         ),
         _ATTEMPT_NOTES,
+        "## What is tried again",
+        _RETRY_NOTES,
+        _table(("Remedy", "Meaning", "Error classes"), ((f"`{each}`", REMEDY_MEANING[each], _classes(each)) for each in Remedy)),
+        _UNKNOWN_CLASSES,
+        _table(("Limit of an action", "Default", "Meaning"), _limits()),
+        _WAITING_NOTES,
     )
     return "\n\n".join(sections) + "\n"
 
@@ -90,6 +111,18 @@ def _table_lines(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iter
     yield f"|{'---|' * len(head)}"
     for row in rows:
         yield f"| {' | '.join(row)} |"
+
+
+def _classes(chosen: Remedy) -> str:
+    return ", ".join(f"`{name}`" for name, each in sorted(REMEDIES.items()) if each is chosen)
+
+
+def _limits() -> Iterator[tuple[str, ...]]:
+    for model, prefix in ((Limits, ""), (Retry, "retry.")):
+        for name, field in model.model_fields.items():
+            if name != "retry":
+                default = "the installation's" if field.default is None else f"`{field.default}`" if field.default != () else "none"
+                yield f"`{prefix}{name}`", default, field.description or "How often a step is tried."
 
 
 def _names(chosen: Iterable[S], order: type[S]) -> str:

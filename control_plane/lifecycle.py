@@ -5,11 +5,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from contracts.catalog import Limits
 from contracts.command import AttemptRef
+from contracts.error_classes import Remedy, remedy
 from contracts.identifiers import new_id
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.states import PROCESS_TRANSITIONS, AttemptState, ProcessState
+from control_plane import retrying
 from control_plane.database import Connection, queries
+from control_plane.retrying import Tried
 
 RUNNING = "the run has started"
 
@@ -35,6 +39,11 @@ class Current:
     limits: dict[str, Any]
     attempt: int
     attempt_state: AttemptState
+    attempt_reason: str
+    failures: int
+    waits: int
+    waiting_since: datetime | None
+    pending_since: datetime | None
     run_id: str | None
     last_sequence: int
     start_before: datetime | None
@@ -72,10 +81,16 @@ class Current:
         """Parameters that name the attempt in a query."""
         return {"process_id": self.id, "step": self.step, "attempt": self.attempt}
 
+    @property
+    def tried(self) -> Tried:
+        """What became of the attempts up to this one."""
+        waited = (self.now - self.waiting_since).total_seconds() if self.waiting_since else 0.0
+        return Tried(self.failures, self.waits, waited, self.run_id is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended without a dataset."""
+    """How an attempt ended without a dataset. `retryable`: what its reporter thinks; the table of error classes has its say too."""
 
     state: AttemptState
     error_class: str
@@ -119,7 +134,7 @@ async def _move(connection: Connection, current: Current, to: ProcessState, even
 
 
 async def submitted(
-    connection: Connection, current: Current, job_name: str, cluster: str, profile: dict[str, Any], lease_seconds: float
+    connection: Connection, current: Current, job_name: str, cluster: str, profile: dict[str, Any] | None, lease_seconds: float
 ) -> None:
     """The launcher made the job. News that comes after the run's own changes nothing but where the job is."""
     job = {"job_name": job_name, "cluster": cluster, "resource_profile": profile}
@@ -129,9 +144,9 @@ async def submitted(
     await move(connection, current, ProcessState.SUBMITTED, "the job exists and waits to start", job_name=job_name)
 
 
-async def pending(connection: Connection, current: Current, cause: str) -> None:
-    """The job waits, for `cause`."""
-    if await queries.note_pending(connection, **current.key, cause=cause) is not None:
+async def pending(connection: Connection, current: Current, cause: str, *, queued: bool) -> None:
+    """The job waits, for `cause`; `queued`: a queue holds it, which has no limit of its own."""
+    if await queries.note_pending(connection, **current.key, cause=cause, queued=queued) is not None:
         await note(connection, current, "pending", cause)
 
 
@@ -190,14 +205,26 @@ async def ended(connection: Connection, current: Current, ending: Ending, retry_
     if closed is None:
         return False
     facts = {"outcome": ending.state.value, "error_class": ending.error_class}
-    most = current.limits["max_attempts"]
-    if ending.retryable and current.attempt < most:
-        delay = retry_delay_seconds * 2 ** (current.attempt - 1)
-        await queries.next_attempt(connection, **current.key, message_id=new_id(), delay_seconds=delay)
-        reason = f"attempt {current.attempt} of {most}: {ending.reason}; tried again in {delay:g} s"
-        return await _move(connection, current, ProcessState.ACCEPTED, "retrying", reason, facts)
-    reason = f"{ending.reason} (after {current.attempt} attempts)" if ending.retryable else ending.reason
-    return await move(connection, current, ProcessState.FAILED, reason, **facts)
+    limits, tried = Limits.model_validate(current.limits), current.tried
+    again = retrying.following(limits, tried, ending.error_class, retry_delay_seconds, claimed=ending.retryable)
+    if again is None:
+        return await move(connection, current, ProcessState.FAILED, _last_words(ending, limits, tried), **facts)
+    await queries.next_attempt(
+        connection, **current.key, message_id=new_id(), delay_seconds=again.delay_seconds, failures=again.failures, waits=again.waits
+    )
+    which = "" if again.waits else f"attempt {again.failures} of {limits.max_attempts}: "
+    reason = f"{which}{ending.reason}; tried again in {again.delay_seconds:g} s"
+    return await _move(connection, current, ProcessState.ACCEPTED, "retrying", reason, {**facts, "delay_seconds": again.delay_seconds})
+
+
+def _last_words(ending: Ending, limits: Limits, tried: Tried) -> str:
+    """The reason of a failed process: with how often or how long it was tried, where that was of use."""
+    wanted = remedy(ending.error_class, limits.retry.also)
+    if wanted is Remedy.NEVER or not ending.retryable:
+        return ending.reason
+    if wanted is Remedy.WAIT and not tried.has_run:
+        return f"{ending.reason} (tried for {tried.waited_seconds:.0f} s)"
+    return f"{ending.reason} (after {tried.failures + 1} attempts)"
 
 
 async def cancel(connection: Connection, current: Current) -> bool:

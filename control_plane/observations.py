@@ -19,17 +19,17 @@ log = structlog.get_logger()
 ProposalLookup = Callable[[Current], Awaitable[bool]]
 """Whether the granted run left a proposal; asks the object store."""
 
-# outcome of a job -> error class, retryable
-_OUTCOMES: dict[str, tuple[str, bool]] = {
-    "completed": ("NO_REPORT", True),
-    "failed": ("DRIVER_FAILED", True),
-    "killed": ("DRIVER_KILLED", True),
-    "vanished": ("DRIVER_VANISHED", True),
-    "evicted": ("EVICTED", True),
-    "out_of_memory": ("OUT_OF_MEMORY", True),
-    "time_limit": ("TIME_LIMIT", False),
-    "image_unavailable": ("IMAGE_UNAVAILABLE", False),
-    "absent": ("JOB_ABSENT", True),
+# outcome of a job -> error class
+_OUTCOMES: dict[str, str] = {
+    "completed": "NO_REPORT",
+    "failed": "DRIVER_FAILED",
+    "killed": "DRIVER_KILLED",
+    "vanished": "DRIVER_VANISHED",
+    "evicted": "EVICTED",
+    "out_of_memory": "OUT_OF_MEMORY",
+    "time_limit": "TIME_LIMIT",
+    "image_unavailable": "IMAGE_UNAVAILABLE",
+    "absent": "JOB_ABSENT",
 }
 # outcomes of jobs that did not fail by themselves
 _TAKEN_AWAY = frozenset({"killed", "vanished", "evicted", "absent"})
@@ -52,10 +52,19 @@ async def apply(database: Database, timing: TimingSettings, has_proposal: Propos
             profile = event.resource_profile.model_dump(mode="json", exclude_none=True)
             await lifecycle.submitted(connection, current, event.job_name, event.cluster, profile, timing.lease_seconds)
         elif isinstance(event, JobPending):
-            await lifecycle.pending(connection, current, event.cause)
+            await _pending(connection, timing, current, event)
+        elif isinstance(event, CommandRefused) and current.run_id is not None:
+            log.warning("a command was refused whose run goes on", process_id=str(event.process_id), reason=event.message)
         elif isinstance(event, CommandRefused):
-            ending = Ending(AttemptState.FAILED, event.error_class, event.message, retryable=False)
+            ending = Ending(AttemptState.FAILED, event.error_class, event.message, retryable=True)
             await lifecycle.ended(connection, current, ending, timing.retry_delay_seconds)
+
+
+async def _pending(connection: Connection, timing: TimingSettings, current: Current, event: JobPending) -> None:
+    """A job that waits exists: the observer's news may come before the launcher's, and is told only once."""
+    if current.attempt_state in (AttemptState.RELEASED, AttemptState.PUBLISHED):
+        await lifecycle.submitted(connection, current, event.job_name, event.cluster, None, timing.lease_seconds)
+    await lifecycle.pending(connection, current, event.cause, queued=event.queued)
 
 
 async def _ended(connection: Connection, timing: TimingSettings, has_proposal: ProposalLookup, current: Current, event: JobEnded) -> None:
@@ -66,10 +75,9 @@ async def _ended(connection: Connection, timing: TimingSettings, has_proposal: P
     elif await _finished_unheard(connection, has_proposal, current):
         return
     elif current.attempt_state is not AttemptState.SEALING and not current.attempt_state.is_final:
-        error_class, retryable = _OUTCOMES[event.outcome]
         state = AttemptState.LOST if event.outcome in _TAKEN_AWAY else AttemptState.FAILED
         message = event.message or f"the job ended ({event.outcome})"
-        await lifecycle.ended(connection, current, Ending(state, error_class, message, retryable), timing.retry_delay_seconds)
+        await lifecycle.ended(connection, current, Ending(state, _OUTCOMES[event.outcome], message, True), timing.retry_delay_seconds)
 
 
 async def _finished_unheard(connection: Connection, has_proposal: ProposalLookup, current: Current) -> bool:
@@ -83,8 +91,9 @@ async def _relist(database: Database, timing: TimingSettings, has_proposal: Prop
     """Lost needs both: the lease is over, and a complete list that was begun after that does not have the job."""
     live = {_key(ref) for ref in relist.live}
     async with database.connection() as connection:
-        await queries.observe(connection, cluster=relist.cluster, began_at=relist.began_at)
-        rows = [row async for row in queries.attempts_of_cluster(connection, cluster=relist.cluster, began_at=relist.began_at)]
+        await queries.observe(connection, cluster=relist.cluster, began_at=relist.began_at, unseen=list(relist.unseen))
+        found = queries.attempts_of_cluster(connection, cluster=relist.cluster, began_at=relist.began_at, unseen=list(relist.unseen))
+        rows = [row async for row in found]
     for row in rows:
         async with database.transaction() as connection:
             current = await lifecycle.lock(connection, row["process_id"])

@@ -19,6 +19,7 @@ from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOP
 from control_plane import lifecycle, metrics, observations, proposals, seal
 from control_plane.broker import Outgoing, Publisher, Subscriber
 from control_plane.database import Database, queries
+from control_plane.deadlines import enforce_deadlines, tell_on_the_way, tell_unwatched
 from control_plane.errors import ObjectMissing, ProposalRejected, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.proposals import Checked
@@ -27,7 +28,6 @@ from control_plane.storage import Storage
 
 log = structlog.get_logger()
 _SEAL_LEASE_SECONDS = 10
-_DEADLINE_GRACE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) ->
             tasks.create_task(_repeat(reconciler, stop, settings.poll_seconds, seal_next, "seal"))
             tasks.create_task(_repeat(reconciler, stop, 1.0, enforce_deadlines, "deadlines"))
             tasks.create_task(_repeat(reconciler, stop, 1.0, tell_unwatched, "unwatched"))
+            tasks.create_task(_repeat(reconciler, stop, 1.0, tell_on_the_way, "on the way"))
             tasks.create_task(_repeat(reconciler, stop, settings.sweep_seconds, sweep, "sweep"))
     finally:
         await reconciler.database.close()
@@ -144,40 +145,6 @@ async def _bury(
     while not stop.is_set() and not await dead_letters.publish([letter]):
         reconciler.pulse.beat("events")
         await subscriber.keep_alive(1)
-
-
-async def enforce_deadlines(reconciler: Reconciler) -> bool:
-    """End attempts that are past a deadline."""
-    async with reconciler.database.connection() as connection:
-        rows = [row async for row in queries.overdue_attempts(connection, grace_seconds=_DEADLINE_GRACE_SECONDS)]
-    for row in rows:
-        async with reconciler.database.transaction() as connection:
-            current = await lifecycle.lock(connection, row["process_id"])
-            if current is None or (current.step, current.attempt, current.attempt_state) != (row["step"], row["attempt"], row["state"]):
-                continue
-            if current.attempt_state is AttemptState.STARTED:
-                limit = current.limits["time_limit_seconds"]
-                ending = Ending(AttemptState.FAILED, "TIME_LIMIT", f"the run took longer than its time limit of {limit} s", False)
-            else:
-                ending = Ending(AttemptState.FAILED, "START_DEADLINE", "the run did not start before its deadline", False)
-            await lifecycle.kill_job(connection, current)
-            await lifecycle.ended(connection, current, ending, reconciler.settings.retry_delay_seconds)
-    return False
-
-
-async def tell_unwatched(reconciler: Reconciler) -> bool:
-    """Let processes say that nobody can see their jobs. Nothing is lost while the observer is blind."""
-    reason = "nothing is heard of the run and its cluster cannot be looked at; it goes on as soon as either can"
-    lease = reconciler.settings.lease_seconds
-    async with reconciler.database.connection() as connection:
-        rows = [row async for row in queries.unwatched_attempts(connection, lease_seconds=lease, reason=reason)]
-    for row in rows:
-        async with reconciler.database.transaction() as connection:
-            current = await lifecycle.lock(connection, row["process_id"])
-            still = current is not None and (current.step, current.attempt) == (row["step"], row["attempt"])
-            if current is not None and still and current.lease_until is not None and current.lease_until < current.now:
-                await lifecycle.note(connection, current, "unwatched", reason)
-    return False
 
 
 async def seal_next(reconciler: Reconciler) -> bool:

@@ -15,6 +15,14 @@ class Submitted:
     adopted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The jobs that exist, but for those of the tenants in `unseen`: nobody could look there."""
+
+    jobs: Sequence[Job]
+    unseen: tuple[str, ...] = ()
+
+
 class Backend(Protocol):
     """Keeps jobs and runs them. Jobs outlive the launcher; every method may be called from any thread.
 
@@ -31,6 +39,13 @@ class Backend(Protocol):
 
     def jobs(self) -> Sequence[Job]:
         """Every job that exists, ended ones included: all of them, or an error."""
+
+    def survey(self) -> Survey:
+        """The same, as far as it can be seen: what keeps one tenant's jobs from being listed does not hide all others'.
+
+        Raises:
+            BackendUnavailable: nothing can be seen.
+        """
 
     def changes(self, timeout_seconds: float) -> Sequence[Job]:
         """Jobs whose state is another than the caller was told last; at first, all. Waits up to the time-out for one.

@@ -57,9 +57,10 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The job waits; `cause` says for what, in words a caller understands."""
+    """The job waits; `cause` says for what, in words a caller understands. `queued`: a queue holds it, and will let it go."""
 
     cause: str
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

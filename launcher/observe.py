@@ -94,24 +94,26 @@ class Observer:
         self._untold.clear()
 
     def relist(self) -> None:
-        """Publish one complete list of the living.
+        """Publish one complete list of the living, and of whose jobs could not be seen.
 
         The time is asked before the listing: whoever is not in the list was not there after that time. Ends are told first,
         so that nobody takes an ended job for a lost one. Without the time there is no relist, and so nothing is called lost.
         """
         began_at = self._clock.now()
-        jobs = self._backend.jobs()
+        survey = self._backend.survey()
+        jobs = survey.jobs
         self._tell([job for job in jobs if isinstance(job.state, Ended) and job.name not in self._ends_told])
         live = tuple(job.attempt for job in jobs if not isinstance(job.state, Ended))
-        self._publish([Relist(**stamp(self._cluster), began_at=began_at, live=live)])
+        self._publish([Relist(**stamp(self._cluster), began_at=began_at, live=live, unseen=survey.unseen)])
         metrics.RELIST_AT.set_to_current_time()
+        metrics.UNSEEN.set(len(survey.unseen))
         for state in (Pending, Running, Ended):
             metrics.JOBS.labels(state.__name__.lower()).set(sum(isinstance(job.state, state) for job in jobs))
 
     def remove_stored(self) -> None:
         """Remove jobs whose end is stored, whose log is shipped, and that no late message is likely to ask for."""
         now = datetime.now(UTC)
-        for job in self._backend.jobs():
+        for job in self._backend.survey().jobs:
             if not isinstance(job.state, Ended) or job.name not in self._ends_told or now - job.state.at < self._retention:
                 continue
             if self._logs_complete(job.name) or now - job.state.at > LOG_PATIENCE:
@@ -125,8 +127,8 @@ class Observer:
 
     def _events(self, job: Job) -> Sequence[LauncherEvent]:
         match job.state:
-            case Pending(cause):
-                return [JobPending(**attempt_stamp(self._cluster, job.attempt), job_name=job.name, cause=cause)]
+            case Pending(cause, queued):
+                return [JobPending(**attempt_stamp(self._cluster, job.attempt), job_name=job.name, cause=cause, queued=queued)]
             case Ended() as ended:
                 log.info("job ended", outcome=ended.outcome, exit_code=ended.exit_code, message=ended.message, **job.log_fields)
                 return [ended_event(self._cluster, job.attempt, ended)]

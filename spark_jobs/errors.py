@@ -1,11 +1,17 @@
 """Why a job ends without a result: one small tree under `JobError`."""
 
+from contracts.error_classes import may_pass
+
 
 class JobError(Exception):
     """A run failed. `error_class` is what machines read, the message what people read."""
 
     error_class: str = "JOB_FAILED"
-    retryable: bool = False
+
+    @property
+    def retryable(self) -> bool:
+        """Whether another try may succeed: what the table of error classes says. An action's own class may say it itself."""
+        return may_pass(self.error_class)
 
 
 class InvalidCommand(JobError):
@@ -60,14 +66,12 @@ class OutputMismatch(JobError):
     """What lies in the run's folder is not what the run wrote."""
 
     error_class = "OUTPUT_MISMATCH"
-    retryable = True
 
 
 class StorageUnavailable(JobError):
     """The object store cannot be reached, or keeps failing."""
 
     error_class = "STORAGE_UNAVAILABLE"
-    retryable = True
 
 
 class StorageRefused(JobError):
@@ -80,16 +84,20 @@ class ExecutorsUnavailable(JobError):
     """The cluster gave the run no executor for too long."""
 
     error_class = "EXECUTORS_UNAVAILABLE"
-    retryable = True
 
 
 class SparkFailed(JobError):
-    """Spark failed; carries Spark's own error class."""
+    """Spark failed; carries Spark's own error class. `hopeless`: not to be tried again, though its class may pass."""
 
-    def __init__(self, error_class: str, message: str, *, retryable: bool = False) -> None:
+    def __init__(self, error_class: str, message: str, *, hopeless: bool = False) -> None:
         super().__init__(message)
         self.error_class = error_class
-        self.retryable = retryable
+        self._hopeless = hopeless
+
+    @property
+    def retryable(self) -> bool:
+        """See `JobError.retryable`."""
+        return not self._hopeless and super().retryable
 
 
 class Terminated(BaseException):

@@ -36,18 +36,18 @@ def _known(error: BaseException) -> JobError:
     if isinstance(error, JobError):
         return error
     if isinstance(error, Terminated):
-        return SparkFailed("TERMINATED", str(error), retryable=True)
+        return SparkFailed("TERMINATED", str(error))
     if isinstance(error, Py4JNetworkError | ConnectionError):
-        return SparkFailed("SPARK_LOST", _JVM_GONE, retryable=True)
+        return SparkFailed("SPARK_LOST", _JVM_GONE)
     if isinstance(error, PySparkException | Py4JError):
         return _of_spark(error)
-    return SparkFailed("UNEXPECTED_ERROR", f"{type(error).__name__}: {error}", retryable=True)
+    return SparkFailed("UNEXPECTED_ERROR", f"{type(error).__name__}: {error}")
 
 
 def _of_spark(error: Exception) -> JobError:
     text = _full_text(error)
     if memory := _want_of_memory(text):
-        return SparkFailed("OUT_OF_MEMORY", memory)
+        return SparkFailed("OUT_OF_MEMORY", memory, hopeless=True)  # the same data in the same memory
     if any(mark in text for mark in _CORRUPT):
         return SparkFailed("CORRUPT_INPUT", f"an input file cannot be read: {_first_line(text, *_CORRUPT)}")
     if classed := _innermost_class(error, text):
@@ -57,10 +57,10 @@ def _of_spark(error: Exception) -> JobError:
     if any(mark in text for mark in _STORAGE):
         return StorageUnavailable(f"the object store cannot be reached or fails: {_first_line(text, *_STORAGE)}")
     if any(mark in text for mark in _EXECUTOR_LOST):
-        return SparkFailed("EXECUTOR_LOST", _first_line(text, *_EXECUTOR_LOST), retryable=True)
+        return SparkFailed("EXECUTOR_LOST", _first_line(text, *_EXECUTOR_LOST))
     if _KUBERNETES in text:
-        return SparkFailed("KUBERNETES_UNAVAILABLE", f"the Kubernetes API cannot be used: {_first_line(text, _KUBERNETES)}", retryable=True)
-    return SparkFailed("SPARK_FAILED", _first_line(text), retryable=True)
+        return SparkFailed("KUBERNETES_UNAVAILABLE", f"the Kubernetes API cannot be used: {_first_line(text, _KUBERNETES)}")
+    return SparkFailed("SPARK_FAILED", _first_line(text))
 
 
 def _want_of_memory(text: str) -> str | None:

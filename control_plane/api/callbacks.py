@@ -50,7 +50,10 @@ async def callback(body: Callback, services: Injected, token: RunToken) -> Grant
         claims = services.keys.verify(token, audience, now=None)
     except TokenError as error:
         needed = "flow token of the command" if body.type == "started" else "run token that `started` was answered with"
-        raise Unauthenticated(f"{str(error).capitalize()}; `{body.type}` needs the {needed}.") from error
+        refusal = Unauthenticated(f"{str(error).capitalize()}; `{body.type}` needs the {needed}.")
+        other: Any = "stratum:run" if body.type == "started" else "stratum:start"
+        await _audit(services, services.keys.verify(token, other, now=None), body, refusal)
+        raise refusal from error
     structlog.contextvars.bind_contextvars(process_id=str(claims.process_id), step=claims.step, attempt=claims.attempt)
     try:
         async with services.database.tenant(claims.tenant) as connection:
@@ -60,7 +63,7 @@ async def callback(body: Callback, services: Injected, token: RunToken) -> Grant
             await _apply(connection, services, current, body)
             # what the report changed is the answer
             return _grant(services, await lifecycle.read(connection, claims.process_id), body.run_id)
-    except (RunSuperseded, AttemptEnded, Unauthenticated) as refusal:
+    except (RunSuperseded, AttemptEnded, Unauthenticated, Invalid) as refusal:
         await _audit(services, claims, body, refusal)
         raise
 

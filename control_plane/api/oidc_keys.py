@@ -116,7 +116,9 @@ class ProviderKeys:
 def _usable(document: Mapping[str, Any]) -> dict[str, Jwk]:
     """Public keys for signatures, by id. Others are passed over; none at all is no key set."""
     found = document.get("keys")
-    keys = {jwk["kid"]: jwk for jwk in (found if isinstance(found, list) else ()) if isinstance(jwk, dict) and _is_usable(jwk)}
+    keys: dict[str, Jwk] = {
+        jwk["kid"]: jwk for jwk in (found if isinstance(found, list) else ()) if isinstance(jwk, dict) and _is_usable(jwk)
+    }
     if not keys:
         raise _Unusable("its key set has no public key with a `kid`")
     return keys

@@ -1,16 +1,19 @@
 -- name: submit_attempt$
 UPDATE attempts SET state = 'submitted', rank = 30, job_name = :job_name, cluster = :cluster, resource_profile = :resource_profile,
-    submitted_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => :lease_seconds), reason = 'the job exists'
+    submitted_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => :lease_seconds), reason = 'the job exists',
+    pending_since = clock_timestamp()
 WHERE process_id = :process_id AND step = :step AND number = :attempt AND rank < 30 RETURNING number;
 
 -- name: note_job!
--- Where the job is, when the run was faster than the news of its job.
-UPDATE attempts SET job_name = :job_name, cluster = :cluster, resource_profile = :resource_profile, submitted_at = coalesce(submitted_at, clock_timestamp())
-WHERE process_id = :process_id AND step = :step AND number = :attempt AND job_name IS NULL;
+-- Where the job is and what it was given, when the run or the observer was faster than the launcher's news of it.
+UPDATE attempts SET job_name = coalesce(job_name, :job_name), cluster = coalesce(cluster, :cluster),
+    resource_profile = coalesce(resource_profile, :resource_profile), submitted_at = coalesce(submitted_at, clock_timestamp())
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND (job_name IS NULL OR resource_profile IS NULL);
 
 -- name: note_pending$
-UPDATE attempts SET reason = :cause
-WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'submitted' AND reason <> :cause RETURNING number;
+UPDATE attempts SET reason = :cause, pending_since = CASE WHEN NOT :queued::boolean THEN coalesce(pending_since, clock_timestamp()) END
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'submitted'
+  AND (reason <> :cause OR (pending_since IS NULL) <> :queued::boolean) RETURNING number;
 
 -- name: start_attempt$
 UPDATE attempts SET state = 'started', rank = 40, run_id = :run_id, last_sequence = :sequence, reason = 'granted', started_at = clock_timestamp(),
@@ -37,8 +40,9 @@ WHERE process_id = :process_id AND step = :step AND number = :attempt AND rank <
 
 -- name: next_attempt$
 WITH following AS (
-    INSERT INTO attempts (process_id, step, number, tenant, message_id, not_before, reason)
-    SELECT process_id, step, number + 1, tenant, :message_id, clock_timestamp() + make_interval(secs => :delay_seconds), 'waits for its turn'
+    INSERT INTO attempts (process_id, step, number, tenant, message_id, not_before, reason, failures, waits, waiting_since)
+    SELECT process_id, step, number + 1, tenant, :message_id, clock_timestamp() + make_interval(secs => :delay_seconds), 'waits for its turn',
+        :failures, :waits::smallint, CASE WHEN :waits::smallint > 0 THEN coalesce(waiting_since, clock_timestamp()) END
     FROM attempts WHERE process_id = :process_id AND step = :step AND number = :attempt
     RETURNING tenant, process_id, step, number, message_id
 )
@@ -64,20 +68,36 @@ UPDATE attempts SET manifest_put_at = coalesce(manifest_put_at, clock_timestamp(
 WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'sealing' RETURNING number;
 
 -- name: overdue_attempts
--- Open attempts that are past a deadline: never started in time, or still running long after their time limit.
-SELECT process_id, step, number AS attempt, state FROM attempts
-WHERE (state IN ('released', 'published', 'submitted') AND start_before < clock_timestamp())
-   OR (state = 'started' AND deadline + make_interval(secs => :grace_seconds) < clock_timestamp());
+-- Open attempts that are past a deadline: never started in time, waiting for their driver too long by a look that began after that, or
+-- still running long after their time limit.
+SELECT * FROM (
+    SELECT a.process_id, a.step, a.number AS attempt, a.state, a.pending_since, CASE
+        WHEN a.state IN ('released', 'published', 'submitted') AND a.start_before < clock_timestamp() THEN 'start'
+        WHEN a.state = 'submitted' AND a.pending_since
+            + make_interval(secs => coalesce((s.limits->>'pending_limit_seconds')::integer, :pending_limit_seconds)) < o.began_at THEN 'pending'
+        WHEN a.state = 'started' AND a.deadline + make_interval(secs => :grace_seconds) < clock_timestamp() THEN 'time'
+        END AS deadline
+    FROM attempts a JOIN steps s ON s.process_id = a.process_id AND s.number = a.step
+    LEFT JOIN observations o ON o.cluster = a.cluster AND a.tenant <> ALL (o.unseen)
+    WHERE a.state IN ('released', 'published', 'submitted', 'started')
+) open WHERE deadline IS NOT NULL;
+
+-- name: long_on_the_way
+-- Released attempts of whose job nothing is known after `seconds`, whose process does not say so yet.
+SELECT a.process_id, a.number AS attempt, a.state FROM attempts a JOIN processes p ON p.id = a.process_id
+WHERE a.released_at + make_interval(secs => :seconds) < clock_timestamp() AND p.state = 'queued'
+  AND ((a.state = 'released' AND p.reason <> :released) OR (a.state = 'published' AND p.reason <> :published));
 
 -- name: observe!
-INSERT INTO observations (cluster, began_at) VALUES (:cluster, :began_at)
-ON CONFLICT (cluster) DO UPDATE SET began_at = greatest(observations.began_at, excluded.began_at), received_at = now();
+INSERT INTO observations (cluster, began_at, unseen) VALUES (:cluster, :began_at, :unseen::text[])
+ON CONFLICT (cluster) DO UPDATE SET began_at = greatest(observations.began_at, excluded.began_at), received_at = now(),
+    unseen = CASE WHEN excluded.began_at >= observations.began_at THEN excluded.unseen ELSE observations.unseen END;
 
 -- name: attempts_of_cluster
 -- Attempts that a relist says something about: their lease is over, or they are being cancelled.
 SELECT a.process_id, a.step, a.number AS attempt, a.state
 FROM attempts a JOIN processes p ON p.id = a.process_id
-WHERE a.cluster = :cluster AND (
+WHERE a.cluster = :cluster AND a.tenant <> ALL (:unseen::text[]) AND (
     (a.state IN ('submitted', 'started') AND a.lease_until < :began_at)
     OR (p.state = 'cancelling' AND a.state = 'cancelled' AND a.ended_at < :began_at));
 
@@ -85,7 +105,7 @@ WHERE a.cluster = :cluster AND (
 -- Attempts of which nothing was heard for two leases, while their cluster was not looked at either.
 SELECT a.process_id, a.step, a.number AS attempt FROM attempts a JOIN processes p ON p.id = a.process_id
 WHERE a.state IN ('submitted', 'started') AND a.lease_until + make_interval(secs => :lease_seconds) < clock_timestamp() AND p.reason <> :reason
-  AND NOT EXISTS (SELECT FROM observations o WHERE o.cluster = a.cluster AND o.began_at > a.lease_until);
+  AND NOT EXISTS (SELECT FROM observations o WHERE o.cluster = a.cluster AND o.began_at > a.lease_until AND a.tenant <> ALL (o.unseen));
 
 -- name: note_silence!
 UPDATE attempts SET silent_since = coalesce(silent_since, clock_timestamp())

@@ -8,7 +8,7 @@ from secrets import token_hex
 import structlog
 
 from contracts.command import AttemptRef
-from launcher.backend import Submitted
+from launcher.backend import Submitted, Survey
 from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, JobConflict
 from launcher.job import Ended, Job, JobSpec, name_of
 from launcher.kubernetes import names, paths
@@ -23,6 +23,7 @@ from launcher.kubernetes.observing import JobWatch
 from launcher.kubernetes.platform import Platform
 from launcher.kubernetes.reasons import ImageTrouble
 from launcher.kubernetes.refusals import refused_job
+from launcher.kubernetes.surveying import survey
 from launcher.kubernetes.wish import EndWish, end_wish
 
 log = structlog.get_logger()
@@ -74,6 +75,8 @@ class KubernetesBackend:
         except AlreadyExists:
             return self._adopt(spec, place)
         except ApiRefused as refusal:
+            if self._is_there(spec, place):  # quotas are judged before names: it may be this very Job that fills the quota
+                return self._adopt(spec, place)
             raise refused_job(refusal, place.namespace) from refusal
         self._give_command(spec, place, job)
         return Submitted(adopted=False)
@@ -82,6 +85,11 @@ class KubernetesBackend:
         """See `Backend.jobs`."""
         with _answered():
             return [job for namespace in self._config.namespaces for job in list_jobs(self._api, namespace, self._selector)]
+
+    def survey(self) -> Survey:
+        """See `Backend.survey`. A namespace that is not there, or that the launcher may not see, hides its own tenants' Jobs alone."""
+        with _answered():
+            return survey(self._api, self._config, self._selector)
 
     def changes(self, timeout_seconds: float) -> Sequence[Job]:
         """See `Backend.changes`. Also ends what waits too long for its image."""
@@ -100,6 +108,13 @@ class KubernetesBackend:
                 self._api.delete(paths.job(*self._key(attempt)))
             except (NotFound, JobAbsent):
                 log.debug("the Job is gone already", job_name=name_of(attempt))
+
+    def _is_there(self, spec: JobSpec, place: Place) -> bool:
+        try:
+            self._api.get(paths.job(place.namespace, spec.name))
+        except ApiRefused:
+            return False  # it is not there, or may not be looked at; then the first refusal says what is wrong
+        return True
 
     def _adopt(self, spec: JobSpec, place: Place) -> Submitted:
         """Take the Job that is there for the one that was to be made, if it is, and complete it."""
@@ -133,11 +148,10 @@ class KubernetesBackend:
 
     def _end_without_image(self, key: JobKey, trouble: ImageTrouble) -> None:
         log.warning("a Job waits too long for its image", job_name=key.name, image=trouble.image, words=trouble.words)
-        with _answered():
-            try:
-                self._wish_end(key, "image_unavailable", f"{trouble}; tried for {self._config.image_patience_seconds} s")
-            except JobAbsent:
-                log.debug("the Job is gone already", job_name=key.name)
+        try:
+            self._wish_end(key, "image_unavailable", f"{trouble}; tried for {self._config.image_patience_seconds} s")
+        except JobAbsent:
+            log.debug("the Job is gone already", job_name=key.name)
 
     def _wish_end(self, key: JobKey, outcome: str, reason: str) -> Ended | None:
         """Write the wish at the Job and let its time run out, both at once and only while it has not ended."""

@@ -118,6 +118,10 @@ class KubernetesConfig(Contract):
         """Every namespace that holds runs."""
         return tuple(sorted({place.namespace for place in self.tenants.values()}))
 
+    def tenants_of(self, namespace: str) -> tuple[str, ...]:
+        """The tenants whose runs are in a namespace."""
+        return tuple(sorted(tenant for tenant, place in self.tenants.items() if place.namespace == namespace))
+
     def place(self, tenant: str) -> Place:
         """Where a tenant's runs live.
 

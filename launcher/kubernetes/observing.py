@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from launcher.errors import BackendError
+import structlog
+
+from launcher.errors import BackendError, BackendUnavailable
 from launcher.job import Ended, Job, JobState
 from launcher.kubernetes import paths
-from launcher.kubernetes.api import KubernetesApi
+from launcher.kubernetes.api import ApiRefused, KubernetesApi
 from launcher.kubernetes.containers import Document
 from launcher.kubernetes.ending import is_final
 from launcher.kubernetes.listing import driver_selector, may_need_warnings, pod_of, warnings
@@ -15,6 +17,8 @@ from launcher.kubernetes.mirror import JobKey, Mirror
 from launcher.kubernetes.reasons import ImageTrouble, condition, image_trouble
 from launcher.kubernetes.state import deleted, job_seen, state_of
 from launcher.kubernetes.watching import Watcher, stop_all
+
+log = structlog.get_logger()
 
 WARNINGS_SECONDS = 3.0
 """How often a namespace with waiting Jobs is asked what the cluster complains of."""
@@ -46,14 +50,16 @@ class JobWatch:
         self._waiting: set[JobKey] = set()
         self._warnings: dict[str, Sequence[Document]] = {}
         self._warnings_due = 0.0
+        self._put_off: set[JobKey] = set()
 
     def changes(self, timeout_seconds: float) -> Sequence[Job]:
         """See `Backend.changes`."""
         self._start()
+        self._mirror.touch(self._put_off)
+        self._put_off.clear()
         deadline = time.monotonic() + timeout_seconds
         while True:
-            for watcher in self._watchers:
-                watcher.check()
+            self._check()
             self._look_at_warnings()
             jobs = self._news()
             left = deadline - time.monotonic()
@@ -76,30 +82,52 @@ class JobWatch:
             yield Watcher(self._api, self._mirror, "job", namespace, paths.jobs(namespace), self._selector)
             yield Watcher(self._api, self._mirror, "pod", namespace, paths.pods(namespace), driver_selector(self._selector))
 
+    def _check(self) -> None:
+        """A namespace that is refused hides its own Jobs; that all of them are is trouble for whoever looks."""
+        refusals = [watcher.check() for watcher in self._watchers]
+        if refusals and all(refusals):
+            raise BackendUnavailable(f"no namespace of {', '.join(self._namespaces)} can be watched: {refusals[0]}") from refusals[0]
+
     def _look_at_warnings(self) -> None:
         """Complaints are asked for, not watched: few Jobs wait for long, and one question serves all of a namespace."""
         if not self._waiting or time.monotonic() < self._warnings_due:
             return
         namespaces = {key.namespace for key in self._waiting}
-        self._warnings = {namespace: warnings(self._api, namespace) for namespace in namespaces}
+        self._warnings = {namespace: self._complaints(namespace) for namespace in namespaces}
         self._warnings_due = time.monotonic() + WARNINGS_SECONDS
         self._mirror.touch(self._waiting)
+
+    def _complaints(self, namespace: str) -> Sequence[Document]:
+        try:
+            return warnings(self._api, namespace)
+        except ApiRefused as refusal:
+            log.warning("the warnings of a namespace cannot be read", namespace=namespace, reason=str(refusal))
+            return ()
 
     def _news(self) -> list[Job]:
         """States that were not told. If the API server fails meanwhile, all is looked at again next time."""
         changed = self._mirror.take_changed()
         self._gone += self._mirror.take_gone()
         try:
-            new = [(job, self._state(job, pod)) for job, pod in changed if not self._end_was_told(job)]
+            seen = [(job, self._state_if_shown(job, pod)) for job, pod in changed if not self._end_was_told(job)]
         except BackendError:
             self._mirror.touch(_key(job) for job, _ in changed)
             raise
-        told = [(job, state) for job, state in new if self._tell(job, state)]
+        told = [(job, state) for job, state in seen if state is not None and self._tell(job, state)]
         lost = [(job, deleted(job, pod)) for job, pod in self._gone if not self._end_was_told(job)]
         for job, _ in self._gone:
             self._forget(job)
         self._gone = []
         return [job_seen(job, state) for job, state in [*told, *lost]]
+
+    def _state_if_shown(self, job: Document, pod: Document | None) -> JobState | None:
+        """None: its namespace is refused now; it is looked at again by the next call."""
+        try:
+            return self._state(job, pod)
+        except ApiRefused as refusal:
+            log.warning("a Job cannot be looked at", job_name=_key(job).name, namespace=_key(job).namespace, reason=str(refusal))
+            self._put_off.add(_key(job))
+            return None
 
     def _state(self, job: Document, pod: Document | None) -> JobState:
         key = _key(job)

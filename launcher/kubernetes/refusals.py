@@ -12,7 +12,8 @@ _ENDING = re.compile(r"because it is being terminated")
 def refused_job(refusal: ApiRefused, namespace: str) -> LauncherError:
     """The error for a Job that was not taken.
 
-    What one tenant's namespace refuses is that command's end, so that nobody waits behind it. What the launcher may not do at all is its
+    What one tenant's namespace refuses is said of that command alone, so that nobody waits behind it: for want of room it is tried again
+    later, by the control plane, which has the table of error classes; else that is its end. What the launcher may not do at all is its
     operator's to mend: commands wait for that, and none is lost.
     """
     words = str(refusal)

@@ -43,7 +43,7 @@ def state_of(job: Document, pod: Document | None, events: Sequence[Document]) ->
     if is_ending(job):
         wish = end_wish(job)
         return Pending(f"being ended: {wish.reason}" if wish else "being ended before its driver was started")
-    return Pending(waiting_for(job, pod, events))
+    return Pending(waiting_for(job, pod, events), queued=bool(job["spec"].get("suspend")))
 
 
 def deleted(job: Document, pod: Document | None) -> Ended:

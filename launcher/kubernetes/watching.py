@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 
 from launcher.errors import BackendError, BackendUnavailable, NotNow
-from launcher.kubernetes.api import LIST_SECONDS, Gone, KubernetesApi, Watch
+from launcher.kubernetes.api import LIST_SECONDS, ApiRefused, Gone, KubernetesApi, Watch
 from launcher.kubernetes.mirror import Kind, Mirror
 
 log = structlog.get_logger()
@@ -57,19 +57,22 @@ class Watcher(threading.Thread):
                 self._stopped.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    def check(self) -> None:
-        """Wait for the first list.
+    def check(self) -> ApiRefused | None:
+        """Wait for the first list. The refusal of the API server to show this namespace, if it does refuse.
 
         Raises:
             BackendUnavailable: nothing can be seen at present.
         """
         self._told.wait(LIST_SECONDS)
+        if isinstance(self._failure, ApiRefused):
+            return self._failure
         if self._failure is not None:
             raise BackendUnavailable(
                 f"{self._kind}s of namespace {self._namespace!r} cannot be watched: {self._failure}"
             ) from self._failure
         if not self._told.is_set():
             raise BackendUnavailable(f"{self._kind}s of namespace {self._namespace!r} were not listed within {LIST_SECONDS:.0f} s")
+        return None
 
     def stop(self) -> None:
         """End the thread; whoever stops it waits with `join`."""

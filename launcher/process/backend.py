@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from contracts.command import AttemptRef, Command
 from contracts.sizing import Resources
-from launcher.backend import Submitted
+from launcher.backend import Submitted, Survey
 from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, JobConflict, LauncherError
 from launcher.exit_meaning import TAIL_BYTES
 from launcher.job import Ended, Job, JobSpec, JobState, Pending, Running, name_of
@@ -118,6 +118,10 @@ class ProcessBackend:
             waiting = {record.spec.name: place for place, record in enumerate(self._waiting(), start=1)}
             return [self._seen(record, waiting.get(record.spec.name)) for record in self._all()]
 
+    def survey(self) -> Survey:
+        """See `Backend.survey`. On one machine all is seen, or nothing."""
+        return Survey(self.jobs())
+
     def changes(self, timeout_seconds: float) -> Sequence[Job]:
         """See `Backend.changes`. Also starts what has a slot, and settles what lost its wrapper."""
         deadline = time.monotonic() + timeout_seconds
@@ -218,9 +222,9 @@ class ProcessBackend:
     # -- what the folders say --------------------------------------------------------------------------------------------
 
     def _seen(self, record: "_Record", place: int | None) -> Job:
-        state: JobState | None = self._end(record)
-        if state is None:
-            state = Running() if place is None else Pending(f"waiting for one of {self._slots} local slots, place {place}")
+        state: JobState = self._end(record) or Running()
+        if isinstance(state, Running) and place is not None:
+            state = Pending(f"waiting for one of {self._slots} local slots, place {place}", queued=True)
         return Job(record.spec.attempt, record.spec.command.storage_root, state)
 
     def _end(self, record: "_Record") -> Ended | None:

@@ -41,10 +41,13 @@ async def test_a_run_that_is_a_little_over_is_left_to_its_own_end(steps: Steps, 
 
 async def test_a_job_that_does_not_start_in_time(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:
     commands = [await steps.queued(1), await steps.submitted(2)]
+    await launcher.say("pending", commands[1], cause="no node has room for the driver")
+    await acme.until_event(str(commands[1].process_id), "pending")
+    wheres = ("its command lay in Kafka, and no launcher made a job of it", "its job waited; at last: no node has room for the driver")
     await sql.execute("UPDATE attempts SET start_before = clock_timestamp() WHERE tenant = $1", acme.tenant)
-    for command in commands:
+    for command, where in zip(commands, wheres, strict=True):
         failed = await acme.until(str(command.process_id), "failed")
-        assert failed["reason"] == "the run did not start before its deadline"
+        assert failed["reason"] == f"the run did not start before its deadline: {where}"
         assert (await acme.history(failed["id"]))[-1] == "failed"
         assert (await launcher.cancelled(failed["id"])).attempt == 1
         assert (await steps.driver(command).report("started")).status_code == 410

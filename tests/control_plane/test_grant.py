@@ -164,7 +164,7 @@ async def test_a_run_that_starts_too_late_is_refused(steps: Steps, acme: Caller,
     answer = await steps.driver(command).report("started")
     assert answer.status_code == 410, answer.text
     failed = await acme.until(str(command.process_id), "failed")
-    assert failed["reason"] == "the run did not start before its deadline"
+    assert failed["reason"] == "the run did not start before its deadline: its job waited; at last: the job exists"
 
 
 WRONG_REPORTS: list[tuple[dict[str, Any], str]] = [

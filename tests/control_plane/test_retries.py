@@ -38,7 +38,7 @@ async def test_what_may_pass_is_tried_until_the_attempts_are_used_up(
     assert (await acme.run(2, output_dataset="filtered-1")).status_code == 202
 
 
-async def test_each_pause_is_twice_the_last(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:
+async def test_each_pause_is_chosen_once_and_told(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:
     accepted = await acme.accepted(1)
     for attempt in (1, 2):
         driver = await steps.driver(await launcher.command(accepted["id"], attempt)).started()
@@ -49,11 +49,13 @@ async def test_each_pause_is_twice_the_last(steps: Steps, acme: Caller, launcher
         "WHERE process_id = $1 AND number > 1 ORDER BY number",
         driver.command.process_id,
     )
-    assert [row["pause"] for row in pauses] == pytest.approx([0.05, 0.1], abs=0.03)
     retrying = [event["data"] for event in await acme.events(accepted["id"]) if event["type"] == "retrying"]
+    delays = [event["delay_seconds"] for event in retrying]
+    assert [row["pause"] for row in pauses] == pytest.approx(delays, abs=0.02)
+    assert 0.025 <= delays[0] <= 0.05 <= delays[1] <= 0.1, "twice as long each time, and at most half of it left to chance"
     assert [event["reason"] for event in retrying] == [
-        "attempt 1 of 3: the executor ran out of disk; tried again in 0.05 s",
-        "attempt 2 of 3: the executor ran out of disk; tried again in 0.1 s",
+        f"attempt 1 of 3: the executor ran out of disk; tried again in {delays[0]:g} s",
+        f"attempt 2 of 3: the executor ran out of disk; tried again in {delays[1]:g} s",
     ]
     assert {(event["outcome"], event["error_class"]) for event in retrying} == {("failed", "NO_SPACE")}
     messages = await sql.fetch("SELECT DISTINCT message_id FROM attempts WHERE process_id = $1", driver.command.process_id)

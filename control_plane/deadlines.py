@@ -1,0 +1,87 @@
+"""What waits too long: ended where it has a limit, else told."""
+
+from typing import TYPE_CHECKING
+
+from contracts.catalog import Limits
+from contracts.states import AttemptState
+from control_plane import lifecycle
+from control_plane.database import queries
+from control_plane.lifecycle import Current, Ending
+
+if TYPE_CHECKING:
+    from control_plane.reconcile import Reconciler
+
+_GRACE_SECONDS = 60
+"""A run that is over its time limit is left to its own end, and its cluster's, for so long."""
+_NOT_STARTED = {
+    AttemptState.RELEASED: "its command never left for Kafka",
+    AttemptState.PUBLISHED: "its command lay in Kafka, and no launcher made a job of it",
+}
+_ON_ITS_WAY = {
+    AttemptState.RELEASED: "its command waits to leave for Kafka: no relay works, or Kafka takes no messages",
+    AttemptState.PUBLISHED: "its command lies in Kafka: no launcher has taken it up yet",
+}
+
+
+async def enforce_deadlines(reconciler: "Reconciler") -> bool:
+    """End attempts that are past a deadline."""
+    async with reconciler.database.connection() as connection:
+        default = Limits().pending_limit_seconds  # of work that was accepted before there was this limit
+        found = queries.overdue_attempts(connection, grace_seconds=_GRACE_SECONDS, pending_limit_seconds=default)
+        rows = [row async for row in found]
+    for row in rows:
+        async with reconciler.database.transaction() as connection:
+            current = await lifecycle.lock(connection, row["process_id"])
+            if current is None or (current.step, current.attempt, current.attempt_state) != (row["step"], row["attempt"], row["state"]):
+                continue
+            if row["deadline"] == "pending" and current.pending_since != row["pending_since"]:
+                continue  # a queue has taken its job back meanwhile
+            await lifecycle.kill_job(connection, current)
+            await lifecycle.ended(connection, current, _ending(current, row["deadline"]), reconciler.settings.retry_delay_seconds)
+    return False
+
+
+def _ending(current: Current, deadline: str) -> Ending:
+    limits = Limits.model_validate(current.limits)
+    waits_for = current.attempt_reason
+    if deadline == "time":
+        reason = f"the run took longer than its time limit of {limits.time_limit_seconds} s"
+        return Ending(AttemptState.FAILED, "TIME_LIMIT", reason, True)
+    if deadline == "pending":
+        reason = f"its job waited for its driver for more than {limits.pending_limit_seconds} s; at last: {waits_for}"
+        return Ending(AttemptState.FAILED, "PENDING_LIMIT", reason, True)
+    where = _NOT_STARTED.get(current.attempt_state, f"its job waited; at last: {waits_for}")
+    return Ending(AttemptState.FAILED, "START_DEADLINE", f"the run did not start before its deadline: {where}", True)
+
+
+async def tell_unwatched(reconciler: "Reconciler") -> bool:
+    """Let processes say that nobody can see their jobs. Nothing is lost while the observer is blind."""
+    reason = "nothing is heard of the run and its cluster cannot be looked at; it goes on as soon as either can"
+    lease = reconciler.settings.lease_seconds
+    async with reconciler.database.connection() as connection:
+        rows = [row async for row in queries.unwatched_attempts(connection, lease_seconds=lease, reason=reason)]
+    for row in rows:
+        async with reconciler.database.transaction() as connection:
+            current = await lifecycle.lock(connection, row["process_id"])
+            still = current is not None and (current.step, current.attempt) == (row["step"], row["attempt"])
+            if current is not None and still and current.lease_until is not None and current.lease_until < current.now:
+                await lifecycle.note(connection, current, "unwatched", reason)
+    return False
+
+
+async def tell_on_the_way(reconciler: "Reconciler") -> bool:
+    """Let processes whose command is long on its way say where it lies. It is not lost: the next relay, or launcher, takes it up."""
+    async with reconciler.database.connection() as connection:
+        found = queries.long_on_the_way(
+            connection,
+            seconds=reconciler.settings.lease_seconds,
+            released=_ON_ITS_WAY[AttemptState.RELEASED],
+            published=_ON_ITS_WAY[AttemptState.PUBLISHED],
+        )
+        rows = [row async for row in found]
+    for row in rows:
+        async with reconciler.database.transaction() as connection:
+            current = await lifecycle.lock(connection, row["process_id"])
+            if current is not None and (current.attempt, current.attempt_state) == (row["attempt"], row["state"]):
+                await lifecycle.note(connection, current, "waiting", _ON_ITS_WAY[current.attempt_state])
+    return False

@@ -16,11 +16,11 @@ from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.api_keys import key_hash, new_key, visible_part
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, Forbidden, Invalid, Malformed, NotFound, TooLarge, Unauthenticated, Unavailable
+from control_plane.errors import Conflict, Forbidden, Invalid, Malformed, NotFound, RateLimited, TooLarge, Unauthenticated, Unavailable
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 log = structlog.get_logger()
-_COMMON = (Unauthenticated, Forbidden, Invalid, Unavailable)
+_COMMON = (Unauthenticated, Forbidden, Invalid, RateLimited, Unavailable)
 _BODY = (Malformed, TooLarge)
 
 

@@ -12,11 +12,11 @@ from control_plane.api.auth import Admin, Reader, Writer
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from control_plane.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited, Unauthenticated, Unavailable
 from control_plane.webhooks import signing
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-_COMMON = (Unauthenticated, Invalid, Unavailable)
+_COMMON = (Unauthenticated, Invalid, RateLimited, Unavailable)
 
 
 @router.get("", operation_id="list_webhooks", responses=documented(*_COMMON))

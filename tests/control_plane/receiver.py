@@ -42,6 +42,7 @@ class Receiver:
     connections: int = 0
     open_at_once: int = 0
     _open: int = 0
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def url(self, path: str = "/hook", host: str = "127.0.0.1", scheme: str = "http") -> str:
         return f"{scheme}://{host}:{self.port}{path}"
@@ -55,6 +56,10 @@ class Receiver:
         return await eventually(look, seconds, f"{count} deliveries")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         self.connections += 1
         self._open += 1
         self.open_at_once = max(self.open_at_once, self._open)
@@ -64,6 +69,14 @@ class Receiver:
         finally:
             self._open -= 1
             writer.close()
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+
+    async def end(self) -> None:
+        """Leave everybody who is still being served."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
@@ -88,3 +101,4 @@ async def receiving(host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext 
         yield receiver
     finally:
         server.close()
+        await receiver.end()

@@ -20,7 +20,7 @@ PLACES = {"entity_id": ENTITY, "data_version": VERSION, "dataset": "other"}
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Id, method and a path of every operation."""
     for path, methods in document["paths"].items():
-        for name in ("process_id", "upload_id", "key_id"):
+        for name in ("process_id", "upload_id", "key_id", "delivery_id"):
             path = path.replace(f"{{{name}}}", str(new_id()))
         for name, value in PLACES.items():
             path = path.replace(f"{{{name}}}", value)

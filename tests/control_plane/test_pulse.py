@@ -56,7 +56,11 @@ def test_metrics_lie_beside_it(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("role", "loops"),
-    [("relay", {"relay"}), ("webhooks", {"webhooks"}), ("reconcile", {"events", "seal", "deadlines", "unwatched", "sweep"})],
+    [
+        ("relay", {"relay"}),
+        ("webhooks", {"webhooks"}),
+        ("reconcile", {"events", "seal", "deadlines", "unwatched", "on the way", "sweep"}),
+    ],
 )
 async def test_the_roles_beat(role: str, loops: set[str], still: Installation) -> None:
     """A patience of less than nothing shows which loops are watched."""

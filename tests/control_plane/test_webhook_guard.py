@@ -153,7 +153,7 @@ async def _drip(writer: asyncio.StreamWriter) -> None:
 
 
 async def _say_nothing(writer: asyncio.StreamWriter) -> None:
-    await writer.wait_closed()
+    await asyncio.Event().wait()
 
 
 async def _endless_headers(writer: asyncio.StreamWriter) -> None:

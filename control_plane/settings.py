@@ -9,6 +9,7 @@ from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, CatalogFolders
 from contracts.kafka_security import KafkaSecurity
 from contracts.topics import Topics
 from contracts.trust import CaBundle
+from control_plane.sweeper.settings import SweepSettings
 
 PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgresql://")]
 
@@ -97,7 +98,7 @@ class WatchSettings(BaseSettings):
     stuck_seconds: Annotated[float, Field(ge=60)] = 300
 
 
-class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings):
+class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, SweepSettings):
     """Everything the `api` role needs."""
 
     http_host: str = "127.0.0.1"
@@ -114,5 +115,9 @@ class RelaySettings(DatabaseSettings, KafkaSettings, TokenSettings, TimingSettin
     publish_batch: Annotated[int, Field(ge=1)] = 100
 
 
-class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings):
+class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings, SweepSettings):
     """Everything the `reconcile` role needs."""
+
+
+class LeftoverSettings(DatabaseSettings, StorageSettings, TimingSettings, SweepSettings):
+    """Everything the commands `leftovers`, `rebuild` and `retention` need."""

@@ -14,7 +14,7 @@ from contracts.identifiers import new_id
 from contracts.live_catalog import LiveCatalog
 from contracts.tokens import KeyRing
 from control_plane import metrics
-from control_plane.api import callbacks, datasets, health, problems, processes, uploads
+from control_plane.api import callbacks, datasets, health, problems, processes, retirements, uploads
 from control_plane.api.services import Services
 from control_plane.database import Database
 from control_plane.settings import ApiSettings
@@ -50,7 +50,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.state.services = services
     # the callback's fixed path comes before the paths with a process id
-    for router in (callbacks.router, processes.router, uploads.router, datasets.router, health.router):
+    for router in (callbacks.router, processes.router, uploads.router, datasets.router, retirements.router, health.router):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(problems.BodyLimit, limit=settings.max_body_bytes)

@@ -17,10 +17,11 @@ BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The tenant and role of a credential."""
+    """The tenant and role of a credential, and how an audit names it."""
 
     tenant: str
     role: str
+    name: str
 
 
 def key_hash(key: str) -> bytes:
@@ -41,7 +42,7 @@ async def _caller(services: Injected, credentials: BearerToken) -> Caller:
         row = await queries.find_key(connection, key_hash=key_hash(key))
     if row is None:
         raise Unauthenticated("The API key is unknown, expired or revoked.")
-    return Caller(row["tenant"], row["role"])
+    return Caller(row["tenant"], row["role"], f"the {row['role']} key {row['key_prefix']}…")
 
 
 Reader = Annotated[Caller, Depends(_caller)]
@@ -56,3 +57,13 @@ async def _writer(caller: Reader) -> Caller:
 
 Writer = Annotated[Caller, Depends(_writer)]
 """Operators and admins."""
+
+
+async def _admin(caller: Reader) -> Caller:
+    if caller.role != "admin":
+        raise Forbidden("This is for good and can be undone by nobody: it needs the role admin.")
+    return caller
+
+
+Admin = Annotated[Caller, Depends(_admin)]
+"""Admins."""

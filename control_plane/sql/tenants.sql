@@ -1,5 +1,5 @@
 -- name: find_key^
-SELECT k.tenant, k.role FROM api_keys k
+SELECT k.tenant, k.role, k.key_prefix FROM api_keys k
 WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp());
 
 -- name: put_tenant!

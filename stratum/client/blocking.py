@@ -97,6 +97,7 @@ class Client(_OnPortal):
     versions = _blocking(AsyncClient.versions)
     ingest = _blocking(AsyncClient.ingest)
     reproduce = _blocking(AsyncClient.reproduce)
+    retire = _blocking(AsyncClient.retire)
 
     def dataset(self, entity_id: str, data_version: str, dataset: str, *, s3: S3Access | None = None) -> SealedDataset:
         """A sealed dataset, to be read. With `s3` from the store itself, else by links that are good for a short time."""

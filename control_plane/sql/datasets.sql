@@ -7,7 +7,7 @@ WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_versi
 
 -- name: owner_of^
 -- Who has a dataset name: the sealed dataset's maker, or the holder of the claim.
-SELECT dataset, coalesce(process_id, (manifest->>'process_id')::uuid), upload_id, true AS sealed, NULL::timestamptz AS expires_at FROM datasets
+SELECT dataset, coalesce(process_id, (manifest->>'process_id')::uuid) AS process_id, upload_id, true AS sealed, NULL::timestamptz AS expires_at FROM datasets
 WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[])
 UNION ALL
 SELECT c.dataset, c.process_id, c.upload_id, false, u.expires_at FROM claims c LEFT JOIN uploads u ON u.id = c.upload_id

@@ -12,7 +12,7 @@ FROM attempts a JOIN steps s ON s.process_id = a.process_id AND s.number = a.ste
 WHERE a.tenant = :tenant AND a.run_id = ANY(:run_ids::text[])
 UNION ALL
 SELECT u.id::text, CASE WHEN u.state <> 'open' THEN u.expires_at END FROM uploads u
-WHERE u.tenant = :tenant AND u.id::text = ANY(:run_ids::text[]);
+WHERE u.tenant = :tenant AND u.id = ANY(:upload_ids::uuid[]);
 
 -- name: registered_runs
 -- The runs whose folders the registry says are sealed, whatever the store holds.
@@ -96,3 +96,18 @@ ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, report = excluded.r
 
 -- name: list_sweeps
 SELECT id, scope, started_by, began_at, ended_at, report, error FROM sweeps ORDER BY began_at DESC LIMIT :limit;
+
+-- name: end_zombies$
+WITH zombie AS (
+    SELECT a.tenant, a.process_id, a.step, a.number
+    FROM unnest(:process_ids::uuid[], :steps::integer[], :attempts::integer[]) AS live (process_id, step, attempt)
+    JOIN attempts a ON a.process_id = live.process_id AND a.step = live.step AND a.number = live.attempt
+    WHERE a.rank = 60 AND a.ended_at < :began_at::timestamptz - interval '10 minutes'
+), told AS (
+    INSERT INTO outbox AS o (tenant, kind, process_id, step, attempt, message_id, released_at)
+    SELECT tenant, 'cancel', process_id, step, number, gen_random_uuid(), clock_timestamp() FROM zombie
+    ON CONFLICT (kind, process_id, step, attempt) DO UPDATE
+        SET released_at = excluded.released_at, published_at = NULL WHERE o.published_at < clock_timestamp() - interval '10 minutes'
+    RETURNING 1
+)
+SELECT count(*) FROM told;

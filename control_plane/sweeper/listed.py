@@ -12,7 +12,8 @@ from itertools import islice
 from contracts.layout import DatasetPath, StorageRoot
 from control_plane.database import queries
 from control_plane.sweeper.ended import count
-from control_plane.sweeper.folders import DatasetFolder, Maker, RunFolder, datasets, why_kept
+from control_plane.sweeper.folders import DatasetFolder, RunFolder, datasets, why_kept
+from control_plane.sweeper.makers import makers_of
 from control_plane.sweeper.removal import named, remove_folder
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Tally
@@ -79,10 +80,7 @@ async def _left_over(sweeper: Sweeper, tenant: str, place: DatasetFolder, policy
         candidates = [folder for folder in place.runs if folder.run_id not in registered]
         if not candidates:
             return []
-        run_ids = [folder.run_id for folder in candidates]
-        makers = {
-            row["run_id"]: Maker(row["over_since"]) async for row in queries.folder_makers(connection, tenant=tenant, run_ids=run_ids)
-        }
+        makers = await makers_of(connection, tenant, [folder.run_id for folder in candidates])
     result = []
     for folder in candidates:
         manifest = await asyncio.to_thread(named, sweeper.storage, path, folder.run_id) if place.has_manifest else None

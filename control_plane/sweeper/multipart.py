@@ -4,8 +4,8 @@ import asyncio
 from datetime import datetime
 
 from contracts.layout import StorageRoot
-from control_plane.database import queries
 from control_plane.storage import UnfinishedUpload
+from control_plane.sweeper.makers import makers_of
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Size, Tally
 
@@ -37,8 +37,8 @@ def _why_kept(item: UnfinishedUpload, oldest_kept: datetime, under_way: bool) ->
 
 async def _under_way(sweeper: Sweeper, tenant: str, run_ids: set[str]) -> set[str]:
     async with sweeper.database.connection() as connection:
-        rows = [row async for row in queries.folder_makers(connection, tenant=tenant, run_ids=sorted(run_ids))]
-    return {row["run_id"] for row in rows if row["over_since"] is None}
+        makers = await makers_of(connection, tenant, run_ids)
+    return {run_id for run_id, maker in makers.items() if maker.over_since is None}
 
 
 def _run_of(root: StorageRoot, key: str) -> str | None:

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
@@ -21,6 +20,7 @@ from control_plane import metrics
 from control_plane.database import queries
 from control_plane.errors import ObjectMissing
 from control_plane.storage import ObjectInfo, Storage
+from control_plane.sweeper.makers import as_upload_id
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import Size
 
@@ -72,7 +72,7 @@ async def remove_folder(sweeper: Sweeper, tenant: str, path: DatasetPath, run_id
 
 
 async def _claim(sweeper: Sweeper, key: dict[str, Any]) -> bool:
-    upload_id = _as_uuid(key["run_id"])
+    upload_id = as_upload_id(key["run_id"])
     async with sweeper.database.transaction() as connection:
         owner = {"tenant": key["tenant"], "run_id": key["run_id"], "upload_id": upload_id}
         _ = [row async for row in queries.lock_folder_owners(connection, **owner)]
@@ -119,10 +119,3 @@ def _pieces(objects: list[ObjectInfo], first: str) -> Iterator[list[ObjectInfo]]
         yield [ordered.pop(0)]
     for begin in range(0, len(ordered), _PIECE):
         yield ordered[begin : begin + _PIECE]
-
-
-def _as_uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

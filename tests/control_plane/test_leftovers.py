@@ -3,12 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
+from contracts.command import AttemptRef
+from contracts.event import Relist
+from contracts.identifiers import new_id
 from contracts.layout import StorageRoot
 from contracts.manifest import Manifest
 from control_plane.errors import StorageUnavailable
@@ -19,6 +23,7 @@ from control_plane.sweeper.removal import BUSY, Kept, remove_folder
 from control_plane.sweeper.sweep import leftovers, turn
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Tally
+from control_plane.zombies import end_zombies
 from tests.control_plane.caller import BUCKET, ENTITY, VERSION, parquet
 from tests.control_plane.commands import run
 from tests.control_plane.driver import Driver
@@ -236,7 +241,6 @@ async def _age(sql: asyncpg.Connection, driver: Driver) -> None:
 
 async def test_rows_that_have_served_their_time(quiet: Quiet) -> None:
     old, new = await quiet.sealed(1), await quiet.sealed(2)
-    await old.heartbeat()
     body = {"entity_id": ENTITY, "data_version": VERSION, "action": "filter", "parameters": {"condition": "delay > 9"}}
     for key in ("old", "new"):
         await quiet.caller.post("/v1/processes", body, headers={"Idempotency-Key": key})
@@ -332,3 +336,24 @@ async def test_the_command_reports_and_removes(quiet: Quiet) -> None:
         assert (code, "run folder: found 1" in output) == (0, True), output
         assert driver.listing() == []
         assert await sql.fetchval("SELECT started_by FROM sweeps") == "command"
+
+
+async def test_a_job_that_outlives_its_attempt_is_ended(quiet: Quiet) -> None:
+    """Once in ten minutes, and not while the usual word may still be on its way."""
+    old, new = await quiet.granted(1), await quiet.granted(2)
+    for driver in (old, new):
+        await driver.failed(retryable=False)
+    database = sweeper(Sweeper, quiet.installation).database
+    now = datetime.now(UTC)
+    live = tuple(AttemptRef(**driver.command.model_dump(include={"tenant", "process_id", "step", "attempt"})) for driver in (old, new))
+    relist = Relist(event_id=new_id(), at=now, cluster="c", began_at=now, live=live)
+    async with quiet.installation.sql() as sql:
+        await sql.execute(f"UPDATE attempts SET ended_at = ended_at - {AGE} WHERE process_id = $1", old.command.process_id)
+        assert [await end_zombies(database, relist) for _ in range(2)] == [1, 0]
+        await sql.execute("UPDATE outbox SET published_at = now() - interval '5 minutes' WHERE kind = 'cancel'")
+        assert await end_zombies(database, relist) == 0
+        await sql.execute("UPDATE outbox SET published_at = now() - interval '15 minutes' WHERE kind = 'cancel'")
+        assert await end_zombies(database, relist) == 1
+        told = await sql.fetch("SELECT process_id FROM outbox WHERE kind = 'cancel' AND released_at IS NOT NULL AND published_at IS NULL")
+        assert [row["process_id"] for row in told] == [old.command.process_id]
+    await database.close()

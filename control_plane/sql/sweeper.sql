@@ -7,11 +7,12 @@ SELECT coalesce(max((limits->>'time_limit_seconds')::integer), 0) FROM steps;
 -- name: folder_makers
 -- Whose folders these are: attempts that were granted to a run of that id, and uploads. `over_since` is empty while one goes on.
 SELECT a.run_id, CASE WHEN a.rank = 60
-        THEN a.ended_at + make_interval(secs => coalesce((s.limits->>'time_limit_seconds')::integer, 0)) END AS over_since
+        THEN a.ended_at + make_interval(secs => coalesce((s.limits->>'time_limit_seconds')::integer, 0)) END AS over_since,
+    false AS is_upload
 FROM attempts a JOIN steps s ON s.process_id = a.process_id AND s.number = a.step
 WHERE a.tenant = :tenant AND a.run_id = ANY(:run_ids::text[])
 UNION ALL
-SELECT u.id::text, CASE WHEN u.state <> 'open' THEN u.expires_at END FROM uploads u
+SELECT u.id::text, CASE WHEN u.state <> 'open' THEN u.expires_at END, true FROM uploads u
 WHERE u.tenant = :tenant AND u.id = ANY(:upload_ids::uuid[]);
 
 -- name: registered_runs

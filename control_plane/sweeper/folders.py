@@ -36,6 +36,7 @@ class Maker:
     """The attempt or upload whose folder it is. `over_since`: from then on none of its writers can be alive; None while it goes on."""
 
     over_since: datetime | None
+    is_upload: bool = False
 
 
 def datasets(root: StorageRoot, objects: Iterable[ObjectInfo]) -> Iterator[DatasetFolder]:

@@ -89,7 +89,7 @@ async def _left_over(sweeper: Sweeper, tenant: str, place: DatasetFolder, policy
             continue
         if manifest is None and maker is not None and maker.over_since is None:
             continue  # work under way is not left over
-        kind = Kind.UNKNOWN_FOLDER if maker is None else Kind.RUN_FOLDER
+        kind = Kind.UNKNOWN_FOLDER if maker is None else Kind.UPLOAD if maker.is_upload else Kind.RUN_FOLDER
         why = manifest.why if manifest else why_kept(folder, maker, policy.now, policy.grace, policy.unknown_grace, unknown=policy.unknown)
         result.append(LeftOver(tenant, path, folder, kind, why))
     return result

@@ -11,7 +11,7 @@ async def makers_of(connection: Connection, tenant: str, run_ids: Collection[str
     """The attempts and uploads that are known, by the id of the run that was granted, or of the upload."""
     upload_ids = [upload_id for run_id in run_ids if (upload_id := as_upload_id(run_id))]
     rows = queries.folder_makers(connection, tenant=tenant, run_ids=sorted(run_ids), upload_ids=upload_ids)
-    return {row["run_id"]: Maker(row["over_since"]) async for row in rows}
+    return {row["run_id"]: Maker(row["over_since"], row["is_upload"]) async for row in rows}
 
 
 def as_upload_id(run_id: str) -> UUID | None:

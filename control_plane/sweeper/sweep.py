@@ -47,8 +47,8 @@ async def leftovers(sweeper: Sweeper, *, remove: bool) -> Tally:
     """Everything at once, for an operator who asks. Without `remove` nothing is changed, and nothing recorded."""
     tally, began_at = Tally(remove=remove), await sweeper.now()
     if not remove:
-        await _ended(sweeper, tally)
-        await _listed(sweeper, tally)
+        await _by_age(sweeper, tally)
+        await _listed(sweeper, tally)  # finds the folders of ended runs and uploads, too
         return tally
     while await _ended(sweeper, tally):
         continue
@@ -57,12 +57,15 @@ async def leftovers(sweeper: Sweeper, *, remove: bool) -> Tally:
 
 
 async def _ended(sweeper: Sweeper, tally: Tally) -> bool:
-    if tally.remove:
-        await expire_uploads(sweeper)
+    await expire_uploads(sweeper)
     more = [await sweep_runs(sweeper, tally), await sweep_uploads(sweeper, tally)]
+    await _by_age(sweeper, tally)
+    return any(more)
+
+
+async def _by_age(sweeper: Sweeper, tally: Tally) -> None:
     await sweep_retired(sweeper, tally)
     await sweep_rows(sweeper, tally)
-    return any(more)
 
 
 async def _full(sweeper: Sweeper, tally: Tally, sweep_id: UUID, started_by: Literal["reconcile", "command"], began_at: datetime) -> None:

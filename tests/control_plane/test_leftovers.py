@@ -277,7 +277,7 @@ async def test_rows_that_have_served_their_time(quiet: Quiet) -> None:
 
 @pytest.mark.parametrize("table", ["events", "refused_callbacks"])
 async def test_the_audit_trails_refuse_everything_but_retention(table: str, quiet: Quiet) -> None:
-    driver = await quiet.sealed()
+    driver, _ = await quiet.sealed(1), await quiet.granted(2)
     assert (await Driver(quiet.client, quiet.installation, driver.command, "late").report("started")).status_code == 409
     async with quiet.installation.sql() as sql:
         where = f"FROM {table} WHERE process_id = '{driver.command.process_id}'"

@@ -14,6 +14,7 @@ from tests.control_plane.caller import BUCKET, ENTITY, VERSION, Caller
 from tests.control_plane.commands import run
 from tests.control_plane.installation import Installation, create_database
 from tests.control_plane.quiet import Quiet
+from tests.control_plane.waiting import eventually
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -31,11 +32,18 @@ async def _copy(quiet: Quiet) -> str:
     """The database as it is now, kept under another name; connections to it are ended for that."""
     url = quiet.installation.database_url
     server = await asyncpg.connect(f"{url.rsplit('/', 1)[0]}/template1")
-    try:
+
+    async def look() -> str | None:
         await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", _name(url))
+        try:
+            return await create_database(f"{url.rsplit('/', 1)[0]}/postgres", _name(url))
+        except asyncpg.ObjectInUseError:  # one of them is still on its way out
+            return None
+
+    try:
+        return await eventually(look, 60, "the copy")  # type: ignore[return-value]
     finally:
         await server.close()
-    return await create_database(f"{url.rsplit('/', 1)[0]}/postgres", _name(url))
 
 
 async def _rebuilt(installation: Installation, *options: str) -> tuple[int, dict[str, Any]]:

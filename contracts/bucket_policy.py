@@ -6,7 +6,7 @@ fill run folders, and can neither seal, nor unseal, nor remove anything.
 
 from typing import Any
 
-from contracts.layout import MANIFEST_NAME, StorageRoot
+from contracts.layout import MANIFEST_NAME, TOMBSTONE_NAME, StorageRoot
 
 _MULTIPART = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 
@@ -20,18 +20,22 @@ def runs_policy(root: StorageRoot) -> dict[str, Any]:
         _allow("FillRunFoldersAndLogs", ("s3:PutObject", *_MULTIPART), f"{run_folder}*"),
         # the committer's own scratch, and the empty object that stands for a folder
         _allow("ClearScratch", ("s3:DeleteObject",), f"{run_folder}__magic*", run_folder),
-        _deny("ManifestsAreNotForRuns", ("s3:PutObject", "s3:DeleteObject"), f"{_objects(root)}*/{MANIFEST_NAME}"),
+        _deny("ManifestsAreNotForRuns", ("s3:PutObject", "s3:DeleteObject"), *_for_good(root)),
     )
 
 
 def control_plane_policy(root: StorageRoot) -> dict[str, Any]:
-    """For the control plane: it seals and sweeps. What is sealed stays, even from it."""
+    """For the control plane: it seals, retires and sweeps. That something was sealed, or retired, stays, even from it."""
     return _policy(
         _allow("Readiness", ("s3:ListAllMyBuckets",), "arn:aws:s3:::*"),
         *_listing(root),
         _allow("SealAndSweep", ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", *_MULTIPART), f"{_objects(root)}*"),
-        _deny("SealedStays", ("s3:DeleteObject",), f"{_objects(root)}*/{MANIFEST_NAME}"),
+        _deny("SealedStays", ("s3:DeleteObject",), *_for_good(root)),
     )
+
+
+def _for_good(root: StorageRoot) -> tuple[str, str]:
+    return f"{_objects(root)}*/{MANIFEST_NAME}", f"{_objects(root)}*/{TOMBSTONE_NAME}"
 
 
 def _objects(root: StorageRoot) -> str:

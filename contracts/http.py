@@ -11,6 +11,7 @@ from contracts.identifiers import Identifier
 from contracts.manifest import Manifest
 from contracts.model import Contract, StorableObject, Tolerant
 from contracts.states import AttemptState, ProcessState
+from contracts.tombstone import Reason
 from contracts.webhook import CallbackUrl
 
 Label = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
@@ -252,6 +253,37 @@ class Dataset(Manifest):
     manifest: str = Field(description="`s3://bucket/key` of the manifest.")
     manifest_sha256: Sha256
     urls: tuple[FileUrl, ...]
+
+
+class RetireRequest(Contract):
+    """Why a dataset is retired."""
+
+    reason: Reason = Field(examples=["asked for by the customer, ticket 4711"])
+    dry_run: bool = Field(default=False, description="Only say what depends on it.")
+
+
+class DatasetRef(Tolerant):
+    """A dataset of the same entity."""
+
+    data_version: str
+    dataset: str
+
+
+class Retirement(Tolerant):
+    """A dataset's retirement; of a dry run, what it would meet."""
+
+    entity_id: str
+    data_version: str
+    dataset: str
+    location: str
+    bytes: int
+    retired_at: datetime | None = Field(description="Null: it is not retired.")
+    retired_by: str | None
+    reason: str | None
+    files_go_at: datetime | None = Field(description="From then on the sweeper removes its files.")
+    files_removed_at: datetime | None
+    active_readers: list[UUID] = Field(description="Processes that read it now; while there are any it cannot be retired.")
+    made_from_it: list[DatasetRef] = Field(description="Datasets that were made from it: they stay, and cannot be reproduced without it.")
 
 
 class UploadFile(Contract):

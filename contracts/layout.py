@@ -11,6 +11,7 @@ from contracts.errors import ContractError
 
 MANIFEST_NAME = "_manifest.json"
 PROPOSAL_NAME = "_proposal.json"
+TOMBSTONE_NAME = "_retired.json"
 LOG_END_NAME = "complete"
 """Name of the empty object beside the chunks of a log that says that no more will come."""
 
@@ -44,9 +45,14 @@ class StorageRoot:
         """The folder of a dataset."""
         return DatasetPath(self, entity_id, data_version, dataset)
 
+    @property
+    def logs_prefix(self) -> str:
+        """Key prefix of all logs. No identifier starts with `_`, so logs never meet data."""
+        return f"{self.prefix}_logs/"
+
     def log_prefix(self, process_id: UUID, step: int, attempt: int) -> str:
-        """Key prefix of an attempt's log chunks. No identifier starts with `_`, so logs never meet data."""
-        return f"{self.prefix}_logs/{process_id}/{step}/{attempt}/"
+        """Key prefix of an attempt's log chunks."""
+        return f"{self.logs_prefix}{process_id}/{step}/{attempt}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,11 @@ class DatasetPath:
     def manifest_key(self) -> str:
         """The manifest: it exists = the dataset is sealed."""
         return f"{self.prefix}{MANIFEST_NAME}"
+
+    @property
+    def tombstone_key(self) -> str:
+        """The tombstone: it exists = the dataset is retired. Its manifest stays, its files go."""
+        return f"{self.prefix}{TOMBSTONE_NAME}"
 
     def run_prefix(self, run_id: str) -> str:
         """The folder of one run; nobody else writes there."""

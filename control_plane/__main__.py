@@ -5,6 +5,8 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from json import dumps
 from pathlib import Path
 from typing import Annotated, TextIO, cast
 
@@ -24,10 +26,13 @@ from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
 from control_plane.errors import ControlPlaneError, Unavailable
+from control_plane.rebuild.rebuild import rebuild as rebuild_registry
+from control_plane.retirement import policy
 from control_plane.settings import (
     ApiSettings,
     DatabaseSettings,
     KafkaSettings,
+    LeftoverSettings,
     ReconcileSettings,
     RelaySettings,
     StorageSettings,
@@ -36,6 +41,7 @@ from control_plane.settings import (
     WebhookSettings,
 )
 from control_plane.storage import Storage
+from control_plane.sweeper import command as sweeper_command
 from control_plane.waiting import Need, wait_for
 from control_plane.webhooks import role as webhooks_role
 
@@ -141,6 +147,44 @@ def _limits(asked: dict[tenants.Limit, str | None]) -> dict[tenants.Limit, int |
         raise ControlPlaneError(f"a limit is wrong: {error}") from error
 
 
+@cli.command()
+def leftovers(
+    remove: Annotated[bool, typer.Option("--remove", help="Remove what policy lets go; else only report.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Report what is left over in the store and the database, and why it stays."""
+    tally = asyncio.run(sweeper_command.run(LeftoverSettings(), remove=remove))
+    typer.echo(dumps(tally.document()) if json else "\n".join(sweeper_command.lines(tally)))
+
+
+@cli.command()
+def rebuild(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Restore the registry of datasets from the manifests in the store; exit code 3 when something is to be looked at."""
+    report = asyncio.run(rebuild_registry(LeftoverSettings(), tenant, dry_run=dry_run))
+    typer.echo(dumps(report.document()) if json else "\n".join(report.lines(dry_run=dry_run)))
+    if report.conflicts:
+        raise typer.Exit(3)
+
+
+@cli.command()
+def retention(
+    reason: Annotated[str, typer.Option(help="Why, for the commands.")],
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
+    keep_last: Annotated[int | None, typer.Option(min=1, help="Keep so many newest of each dataset of an entity.")] = None,
+    older_than_days: Annotated[float | None, typer.Option(min=0, help="Only those that were sealed longer ago.")] = None,
+) -> None:
+    """Print the commands that would retire what a policy lets go. Nothing is retired."""
+    if keep_last is None and older_than_days is None:
+        raise typer.BadParameter("name a policy: --keep-last, --older-than-days, or both")
+    older_than = timedelta(days=older_than_days) if older_than_days is not None else None
+    for row in asyncio.run(policy.candidates(DatabaseSettings(), tenant, keep_last, older_than)):
+        typer.echo(f"{policy.command(row, reason)}  # {row['tenant']}, {row['bytes']} bytes, sealed {row['created_at']:%Y-%m-%d}")
+
+
 async def _check_schema(settings: DatabaseSettings) -> None:
     """Refuse a schema that this version does not know. A database that is down is not refused: the API answers 503 until it is up."""
     database = Database(settings)
@@ -214,6 +258,7 @@ def _model_of(error: ValidationError) -> type:
         KafkaSettings,
         TopicSettings,
         StorageSettings,
+        LeftoverSettings,
     )
     return next((kind for kind in known if kind.__name__ == error.title), type(error))
 

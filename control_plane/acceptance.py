@@ -1,6 +1,7 @@
 """From a request to an accepted process: everything is checked before anything is stored, and stored in one transaction."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -19,10 +20,12 @@ from contracts.sizing import resources
 from contracts.sql_guard import check_condition, check_query
 from control_plane import quotas
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, Invalid, NameTaken, NotFound, StorageUsedUp, TooManyHeld
+from control_plane.errors import Conflict, Invalid, NameTaken, NotFound, Retired, StorageUsedUp, TooManyHeld
 from control_plane.nearest import did_you_mean, nearest
+from control_plane.retirement.retire import check_not_retired
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
+_PINNED = ("data_version", "dataset", "manifest_sha256", "rows", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +46,34 @@ class Work:
 
     def digest(self, tenant: str) -> str:
         """Equal for the same work: same tenant, result, action revision, parameters and input manifests."""
-        return sha256_of(
-            {
-                "tenant": tenant,
-                "entity_id": self.request.entity_id,
-                "data_version": self.output_data_version,
-                "dataset": self.output_dataset,
-                "action": self.action.name,
-                "action_revision": self.action.revision,
-                "parameters": self.request.parameters,
-                "inputs": sorted([i["view"], i["data_version"], i["dataset"], i["manifest_sha256"]] for i in self.inputs),
-            }
-        )
+        request, action = self.request, self.action
+        where = (tenant, request.entity_id, self.output_data_version, self.output_dataset)
+        return work_digest(*where, action.name, action.revision, request.parameters, self.inputs)
+
+
+def work_digest(
+    tenant: str,
+    entity_id: str,
+    data_version: str,
+    dataset: str,
+    action: str,
+    action_revision: str,
+    parameters: dict[str, Any],
+    inputs: Sequence[dict[str, Any]],
+) -> str:
+    """See `Work.digest`; `data_version` and `dataset` are the result's. A manifest says all of it, too."""
+    return sha256_of(
+        {
+            "tenant": tenant,
+            "entity_id": entity_id,
+            "data_version": data_version,
+            "dataset": dataset,
+            "action": action,
+            "action_revision": action_revision,
+            "parameters": parameters,
+            "inputs": sorted([i["view"], i["data_version"], i["dataset"], i["manifest_sha256"]] for i in inputs),
+        }
+    )
 
 
 async def accept(
@@ -66,6 +85,7 @@ async def accept(
         Invalid, NotFound: the request is wrong, or names what does not exist.
         NameTaken: a dataset name belongs to other work.
         StorageUsedUp, TooManyHeld: the tenant's quota has no room for one more.
+        Retired: an input was retired.
     """
     action = find_action(catalog, request.action)
     # parsing a long query takes seconds: other requests go on meanwhile
@@ -89,9 +109,11 @@ async def accept(
                 process_id = await _insert(connection, tenant, work, cores, traceparent, retry_of)
                 # the claim is ours now; whoever sealed the name did so before we got the claim
                 if not await queries.is_sealed(connection, **_names(tenant, work)):
+                    await _check_inputs(connection, tenant, work)
                     return process_id, True
                 raise NameTaken("sealed")
         except (NameTaken, asyncpg.UniqueViolationError):
+            await _check_outputs(connection, tenant, work)
             same = await queries.same_work(connection, tenant=tenant, work_digest=work.digest(tenant))
             if same is not None:
                 return same, False
@@ -155,7 +177,7 @@ async def resolve(connection: Connection, tenant: str, request: ProcessRequest, 
     return Work(
         request=request,
         action=action,
-        inputs=[{"view": view, **dict(found[dataset])} for view, dataset in views.items()],
+        inputs=[{"view": view, **{name: found[dataset][name] for name in _PINNED}} for view, dataset in views.items()],
         output_data_version=request.output_data_version or request.data_version,
         output_dataset=output,
         rejected_dataset=rejected,
@@ -178,6 +200,20 @@ async def raise_not_found(connection: Connection, tenant: str, entity_id: str, d
         raise NotFound(f"Entity {entity_id!r} has no data version {data_version!r}.{did_you_mean(near)}", suggestions=near)
     near = nearest(dataset, await names(queries.dataset_names, entity_id=entity_id, data_version=data_version))
     raise NotFound(f"There is no sealed dataset {dataset!r} in {entity_id}/{data_version}.{did_you_mean(near)}", suggestions=near)
+
+
+async def _check_inputs(connection: Connection, tenant: str, work: Work) -> None:
+    """Raise `Retired` for an input that is. Asked after `find_datasets` has held them: none can be retired from then on."""
+    inputs = [item["dataset"] for item in work.inputs]
+    await check_not_retired(connection, tenant, work.request.entity_id, work.request.data_version, inputs)
+
+
+async def _check_outputs(connection: Connection, tenant: str, work: Work) -> None:
+    """Raise `NameTaken` for a name whose dataset is retired, even by the very same work: what that made is no answer any more."""
+    try:
+        await check_not_retired(connection, tenant, work.request.entity_id, work.output_data_version, work.outputs)
+    except Retired as error:
+        raise NameTaken(f"{error.detail} Choose another dataset name or data version.") from error
 
 
 async def _insert(connection: Connection, tenant: str, work: Work, cores: int, traceparent: str | None, retry_of: UUID | None) -> UUID:

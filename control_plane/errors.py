@@ -98,6 +98,12 @@ class AttemptEnded(Refusal):
     status, type, title = 410, "attempt-ended", "The attempt is over"
 
 
+class Retired(Refusal):
+    """The dataset was retired: its files are gone, or go, and its name is never free again."""
+
+    status, type, title = 410, "retired", "The dataset was retired"
+
+
 class TooLarge(Refusal):
     """The body, or a file, is over the limit."""
 

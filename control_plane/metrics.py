@@ -4,6 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from contracts.states import ProcessState
 from control_plane.database import Connection, queries
+from control_plane.sweeper.tally import Tally
 
 REQUESTS = Histogram(
     "stratum_http_request_seconds",
@@ -20,6 +21,10 @@ PUBLISH_ERRORS = Counter("stratum_publish_errors_total", "Messages that Kafka di
 EVENTS = Counter("stratum_events_read_total", "Events read from the launcher.", ["type"])
 SEALS = Counter("stratum_seals_total", "Seals by outcome.", ["outcome"])
 SWEPT = Counter("stratum_swept_objects_total", "Objects of unsealed runs and uploads that were removed.")
+REMOVED = Counter("stratum_leftovers_removed_total", "Left-overs that were removed, by kind.", ["kind"])
+REMOVED_BYTES = Counter("stratum_leftovers_removed_bytes_total", "Their bytes.", ["kind"])
+LEFT = Gauge("stratum_leftovers", "Left-overs that the last full sweep found and kept, by kind and reason.", ["kind", "why"])
+FULL_SWEEP_AT = Gauge("stratum_full_sweep_timestamp_seconds", "When the last full sweep of this reconciler came to its end.")
 
 
 async def refresh(connection: Connection) -> None:
@@ -35,3 +40,19 @@ async def refresh(connection: Connection) -> None:
     lag = await queries.outbox_lag(connection)
     OUTBOX.set(lag["waiting"])
     OUTBOX_AGE.set(lag["seconds"])
+
+
+def swept(tally: Tally) -> None:
+    """Count what a sweep removed."""
+    for kind, count in tally.counts.items():
+        REMOVED.labels(kind.value).inc(count.removed)
+        REMOVED_BYTES.labels(kind.value).inc(count.removed_bytes)
+
+
+def leftovers(tally: Tally) -> None:
+    """Show what a full sweep left, and why."""
+    LEFT.clear()
+    for kind, count in tally.counts.items():
+        for why, number in count.kept.items():
+            LEFT.labels(kind.value, why).set(number)
+    FULL_SWEEP_AT.set_to_current_time()

@@ -13,6 +13,7 @@ from control_plane import lifecycle
 from control_plane.database import Connection, Database, queries
 from control_plane.lifecycle import Current, Ending
 from control_plane.settings import TimingSettings
+from control_plane.zombies import end_zombies
 
 log = structlog.get_logger()
 
@@ -103,6 +104,7 @@ async def _relist(database: Database, timing: TimingSettings, has_proposal: Prop
                 await _absent(connection, timing, has_proposal, current)
             elif current.attempt_state is AttemptState.STARTED:
                 await _silent(connection, timing, current, relist)
+    await end_zombies(database, relist)
 
 
 def _still_concerns(relist: Relist, current: Current, seen: asyncpg.Record) -> bool:

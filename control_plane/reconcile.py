@@ -11,8 +11,6 @@ from confluent_kafka import Message
 from pydantic import ValidationError
 
 from contracts.event import launcher_event
-from contracts.layout import DatasetPath, StorageRoot
-from contracts.manifest import Manifest
 from contracts.pulse import Pulse
 from contracts.states import AttemptState
 from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER
@@ -20,11 +18,13 @@ from control_plane import lifecycle, metrics, observations, proposals, seal
 from control_plane.broker import Outgoing, Publisher, Subscriber
 from control_plane.database import Database, queries
 from control_plane.deadlines import enforce_deadlines, tell_on_the_way, tell_unwatched
-from control_plane.errors import ObjectMissing, ProposalRejected, StorageUnavailable, Unavailable
+from control_plane.errors import ProposalRejected, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.proposals import Checked
 from control_plane.settings import ReconcileSettings
 from control_plane.storage import Storage
+from control_plane.sweeper import sweep as sweeps
+from control_plane.sweeper.sweeper import Sweeper
 
 log = structlog.get_logger()
 _SEAL_LEASE_SECONDS = 10
@@ -188,7 +188,11 @@ async def _read(reconciler: Reconciler, process_id: UUID) -> Current | None:
 async def _begin_manifest(reconciler: Reconciler, current: Current) -> bool:
     """Write down, before anything is put, that a manifest may be there. False: the attempt has ended meanwhile."""
     async with reconciler.database.connection() as connection:
-        return await queries.begin_manifest(connection, **current.key) is not None
+        if await queries.begin_manifest(connection, **current.key) is not None:
+            return True
+        if await queries.is_being_swept(connection, **current.key):
+            raise ProposalRejected("a sweeper is removing the folder of the run, or has")
+        return False
 
 
 def _put_manifests(storage: Storage, current: Current, checked: Sequence[Checked]) -> list[dict[str, object]]:
@@ -218,49 +222,8 @@ async def _seal_waits(reconciler: Reconciler, current: Current, error: StorageUn
 
 
 async def sweep(reconciler: Reconciler) -> bool:
-    """Remove what unsealed runs and expired uploads left, after a grace longer than their longest run. Never what a manifest names."""
-    grace = reconciler.settings.sweep_grace_seconds
-    async with reconciler.database.connection() as connection:
-        expired = [row["id"] async for row in queries.expired_uploads(connection)]
-        runs = [row async for row in queries.runs_to_sweep(connection, grace_seconds=grace)]
-        uploads = [row async for row in queries.uploads_to_sweep(connection, grace_seconds=grace)]
-    for upload_id in expired:
-        async with reconciler.database.connection() as connection:
-            await queries.close_upload(connection, id=upload_id, state="expired")
-    for row in runs:
-        for name in filter(None, (row["output_dataset"], row["rejected_dataset"])):
-            await _remove(reconciler, row, row["output_data_version"], name, row["run_id"])
-        async with reconciler.database.connection() as connection:
-            await queries.mark_swept(connection, process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
-    for row in uploads:
-        await _remove(reconciler, row, row["data_version"], row["dataset"], str(row["id"]))
-        async with reconciler.database.connection() as connection:
-            await queries.mark_upload_swept(connection, id=row["id"])
-    return len(runs) == 100 or len(uploads) == 100
-
-
-async def _remove(reconciler: Reconciler, row: dict[str, str], data_version: str, dataset: str, run_id: str) -> None:
-    path = StorageRoot(row["bucket"], row["prefix"]).dataset(row["entity_id"], data_version, dataset)
-    removed = await asyncio.to_thread(remove_run, reconciler.storage, path, run_id)
-    metrics.SWEPT.inc(removed)
-
-
-def remove_run(storage: Storage, path: DatasetPath, run_id: str) -> int:
-    """Remove the folder of a run unless the dataset's manifest names it. Returns the number of objects removed."""
-    bucket = path.root.bucket
-    try:
-        named = Manifest.model_validate_json(storage.get(bucket, path.manifest_key)).run_id
-    except ObjectMissing:
-        named = None
-    except ValidationError as error:
-        problem = error.errors()[0]["msg"]
-        log.warning("unreadable manifest; the run's folder stays", manifest=path.uri(path.manifest_key), error=problem)
-        return 0
-    if named == run_id:
-        return 0
-    keys = [item.key for item in storage.list(bucket, path.run_prefix(run_id))]
-    storage.delete(bucket, keys)
-    return len(keys)
+    """Remove what unsealed runs and others left."""
+    return await sweeps.turn(Sweeper(reconciler.settings, reconciler.database, reconciler.storage))
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

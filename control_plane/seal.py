@@ -16,7 +16,8 @@ from control_plane.storage import Storage
 def put_manifest(storage: Storage, path: DatasetPath, manifest: Manifest) -> tuple[Manifest, str]:
     """Put the manifest create-only and return what is sealed now, with the hash of its bytes.
 
-    A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost.
+    A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost. So does one of an
+    earlier attempt of the same process: that attempt sealed, and the database that knew of it was replaced by an older copy.
 
     Raises:
         ProposalRejected: another run's manifest is there.
@@ -65,9 +66,16 @@ def _existing(storage: Storage, path: DatasetPath, mine: Manifest) -> tuple[Mani
         found = Manifest.model_validate(json.loads(body))
     except (ObjectMissing, ValueError, ValidationError) as error:
         raise ProposalRejected(f"{path.uri(path.manifest_key)} exists and is not a manifest: {error}") from error
-    if (found.process_id, found.run_id) != (mine.process_id, mine.run_id):
+    same_run = (found.process_id, found.run_id) == (mine.process_id, mine.run_id)
+    if not same_run and not _is_of_earlier_attempt(found, mine):
         raise ProposalRejected(f"{path.uri(path.manifest_key)} was sealed by run {found.run_id} of process {found.process_id}")
     return found, _digest(body)
+
+
+def _is_of_earlier_attempt(found: Manifest, mine: Manifest) -> bool:
+    if found.step is None or mine.step is None or found.attempt is None or mine.attempt is None:
+        return False
+    return found.process_id == mine.process_id and found.step == mine.step and found.attempt < mine.attempt
 
 
 def _digest(body: bytes) -> str:

@@ -10,6 +10,7 @@ from contracts.kafka_security import KafkaSecurity
 from contracts.topics import Topics
 from contracts.trust import CaBundle
 from control_plane.oidc_settings import OidcSettings
+from control_plane.sweeper.settings import SweepSettings
 from control_plane.webhooks.targets import HTTPS_ONLY, AllowedTargets, AllowList, Ports, TargetRules
 
 PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgresql://")]
@@ -113,7 +114,7 @@ class WebhookTargetSettings(BaseSettings):
         return TargetRules(self.webhook_allow, self.webhook_ports)
 
 
-class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, OidcSettings, WebhookTargetSettings):
+class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, OidcSettings, WebhookTargetSettings, SweepSettings):
     """Everything the `api` role needs."""
 
     http_host: str = "127.0.0.1"
@@ -133,7 +134,7 @@ class RelaySettings(DatabaseSettings, KafkaSettings, TokenSettings, TimingSettin
     publish_batch: Annotated[int, Field(ge=1)] = 100
 
 
-class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings):
+class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings, SweepSettings):
     """Everything the `reconcile` role needs."""
 
 
@@ -152,3 +153,7 @@ class WebhookSettings(DatabaseSettings, WebhookTargetSettings, WatchSettings):
     webhook_give_up_seconds: Annotated[float, Field(gt=0)] = 86_400
     webhook_poll_seconds: Annotated[float, Field(gt=0)] = 0.5
     ca_bundle: CaBundle | None = None
+
+
+class LeftoverSettings(DatabaseSettings, StorageSettings, TimingSettings, SweepSettings):
+    """Everything the commands `leftovers`, `rebuild` and `retention` need."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import boto3
@@ -24,6 +25,16 @@ class ObjectInfo:
     key: str
     size: int
     etag: str
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """A multipart upload that may still be completed."""
+
+    key: str
+    upload_id: str
+    begun_at: datetime
 
 
 class Storage:
@@ -70,17 +81,46 @@ class Storage:
 
     def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
         """All objects under a prefix, by key. None lie in a bucket that does not exist."""
+        return list(self.walk(bucket, prefix))
+
+    def walk(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """As `list`, page after page: for prefixes that hold more than fits into memory."""
         try:
             with _translated(bucket, prefix):
-                pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-                return [
-                    ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'))
-                    for page in pages
-                    for item in page.get("Contents", ())
-                    if not item["Key"].endswith("/")  # some stores list folder markers
-                ]
+                for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                    for item in page.get("Contents", ()):
+                        if not item["Key"].endswith("/"):  # some stores list folder markers
+                            yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
         except ObjectMissing:
-            return []
+            return
+
+    def unfinished_uploads(self, bucket: str, prefix: str) -> "Iterator[UnfinishedUpload]":
+        """Multipart uploads under a prefix that were begun and neither completed nor aborted."""
+        try:
+            with _translated(bucket, prefix):
+                for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
+                    for item in page.get("Uploads", ()):
+                        if item["Key"].startswith(prefix):  # not every store heeds the prefix
+                            yield UnfinishedUpload(item["Key"], item["UploadId"], item["Initiated"])
+        except ObjectMissing:
+            return
+
+    def parts_size(self, bucket: str, key: str, upload_id: str) -> int:
+        """Bytes of the parts of a multipart upload; 0 when it is gone."""
+        try:
+            with _translated(bucket, key):
+                pages = self._client.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=upload_id)
+                return sum(part["Size"] for page in pages for part in page.get("Parts", ()))
+        except ObjectMissing:
+            return 0
+
+    def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """Give a multipart upload up; one that is gone already is fine."""
+        try:
+            with _translated(bucket, key):
+                self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+        except ObjectMissing:
+            return
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Delete objects; those that are gone already are fine."""

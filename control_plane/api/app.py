@@ -15,7 +15,20 @@ from contracts.identifiers import new_id
 from contracts.live_catalog import LiveCatalog
 from contracts.signing_keys import LiveKeyRing
 from control_plane import metrics, signing_keys
-from control_plane.api import callbacks, datasets, health, keys, permissions, problems, processes, quota, rate_limits, uploads, webhooks
+from control_plane.api import (
+    callbacks,
+    datasets,
+    health,
+    keys,
+    permissions,
+    problems,
+    processes,
+    quota,
+    rate_limits,
+    retirements,
+    uploads,
+    webhooks,
+)
 from control_plane.api.authentication import Authenticator
 from control_plane.api.services import Services
 from control_plane.database import Database
@@ -55,7 +68,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.state.services = services
     # the callback's fixed path comes before the paths with a process id
-    of_tenants = (processes.router, uploads.router, datasets.router, quota.router, keys.router, webhooks.router)
+    of_tenants = (processes.router, uploads.router, datasets.router, retirements.router, quota.router, keys.router, webhooks.router)
     app.include_router(callbacks.router)
     for router in of_tenants:
         app.include_router(router, dependencies=[Depends(rate_limits.by_tenant)])

@@ -21,7 +21,8 @@ from control_plane.api.auth import Reader
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.database import queries
-from control_plane.errors import Invalid, NotFound, RateLimited, Unauthenticated, Unavailable
+from control_plane.errors import Invalid, NotFound, RateLimited, Retired, Unauthenticated, Unavailable
+from control_plane.retirement.retire import check_not_retired
 
 router = APIRouter(prefix="/v1", tags=["data"])
 _COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)
@@ -76,7 +77,7 @@ async def list_versions(
 @router.get(
     "/entities/{entity_id}/versions/{data_version}/datasets/{dataset}",
     operation_id="get_dataset",
-    responses=documented(*_COMMON, NotFound),
+    responses=documented(*_COMMON, NotFound, Retired),
 )
 async def get_dataset(entity_id: Identifier, data_version: Identifier, dataset: Identifier, services: Injected, caller: Reader) -> Dataset:
     """The manifest of a sealed dataset, and a presigned URL for each of its files."""
@@ -84,11 +85,12 @@ async def get_dataset(entity_id: Identifier, data_version: Identifier, dataset: 
 
 
 async def read_dataset(services: Injected, tenant: str, entity_id: str, data_version: str, dataset: str) -> Dataset:
-    """The dataset as the API shows it; raises `NotFound` with the nearest names."""
+    """The dataset as the API shows it; raises `NotFound` with the nearest names, or `Retired`."""
     async with services.database.tenant(tenant) as connection:
         row = await queries.get_dataset(connection, tenant=tenant, entity_id=entity_id, data_version=data_version, dataset=dataset)
         if row is None:
             await acceptance.raise_not_found(connection, tenant, entity_id, data_version, dataset)
+        await check_not_retired(connection, tenant, entity_id, data_version, [dataset])
     seconds = services.settings.presigned_seconds
     manifest = row["manifest"]
     return Dataset(

@@ -36,6 +36,7 @@ TABLE: Mapping[str, Access] = {
     "create_upload": "operator",
     "seal_upload": "operator",
     "abandon_upload": "operator",
+    "retire_dataset": "admin",
     # the tenant
     "get_quota": "viewer",
     # webhooks

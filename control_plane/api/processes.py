@@ -25,6 +25,7 @@ from control_plane.errors import (
     NameTaken,
     NotFound,
     RateLimited,
+    Retired,
     StorageUsedUp,
     TooLarge,
     TooManyHeld,
@@ -52,7 +53,7 @@ _LINKS = {
     responses={
         202: {"description": "Accepted.", "headers": {"Location": {"schema": {"type": "string"}}}, **_LINKS},
         200: {"model": Process, "description": "The same work is done, or being done, by this process.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, NameTaken, Malformed, TooLarge, StorageUsedUp, TooManyHeld),
+        **documented(*_COMMON, Forbidden, NotFound, NameTaken, Retired, Malformed, TooLarge, StorageUsedUp, TooManyHeld),
     },
 )
 async def create(
@@ -178,7 +179,7 @@ async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Proces
     response_model=Process,
     responses={
         202: {"description": "A new process for the same request.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, Conflict, StorageUsedUp, TooManyHeld),
+        **documented(*_COMMON, Forbidden, NotFound, Conflict, Retired, StorageUsedUp, TooManyHeld),
     },
 )
 async def retry(process_id: UUID, services: Injected, caller: Writer) -> Response:

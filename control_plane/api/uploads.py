@@ -30,6 +30,7 @@ from control_plane.errors import (
     ObjectMissing,
     ProposalRejected,
     RateLimited,
+    Retired,
     StorageUsedUp,
     TooLarge,
     Unauthenticated,
@@ -93,7 +94,7 @@ async def create(
     return Upload(upload_id=upload_id, expires_at=expires_at, files=_targets(services.storage, path, upload_id, names, seconds))
 
 
-@router.post("/{upload_id}/seal", operation_id="seal_upload", responses=documented(*_COMMON, NotFound, NameTaken, StorageUsedUp))
+@router.post("/{upload_id}/seal", operation_id="seal_upload", responses=documented(*_COMMON, NotFound, NameTaken, Retired, StorageUsedUp))
 async def seal_upload(
     entity_id: Identifier, data_version: Identifier, dataset: Identifier, upload_id: UUID, services: Injected, caller: Writer
 ) -> Dataset:

@@ -63,9 +63,10 @@ WHERE (process_id, step, number) IN (
 RETURNING process_id;
 
 -- name: begin_manifest$
--- From here on a manifest may lie in the store, whatever is heard of it. No row: the attempt has ended meanwhile.
-UPDATE attempts SET manifest_put_at = coalesce(manifest_put_at, clock_timestamp())
-WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'sealing' RETURNING number;
+-- From here on a manifest may lie in the store, whatever is heard of it. No row: the attempt has ended meanwhile, or its folder is being swept.
+UPDATE attempts a SET manifest_put_at = coalesce(manifest_put_at, clock_timestamp())
+WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'sealing'
+  AND NOT EXISTS (SELECT FROM swept_folders f WHERE f.tenant = a.tenant AND f.run_id = a.run_id) RETURNING number;
 
 -- name: overdue_attempts
 -- Open attempts that are past a deadline: never started in time, waiting for their driver too long by a look that began after that, or
@@ -110,14 +111,3 @@ WHERE a.state IN ('submitted', 'started') AND a.lease_until + make_interval(secs
 -- name: note_silence!
 UPDATE attempts SET silent_since = coalesce(silent_since, clock_timestamp())
 WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'started';
-
--- name: runs_to_sweep
--- Folders of runs that ended without a manifest, long enough ago that none of their writers can be alive.
-SELECT a.process_id, a.step, a.number AS attempt, a.run_id, s.entity_id, s.output_data_version, s.output_dataset, s.rejected_dataset, t.bucket, t.prefix
-FROM attempts a JOIN steps s ON s.process_id = a.process_id AND s.number = a.step JOIN tenants t ON t.id = a.tenant
-WHERE a.swept_at IS NULL AND a.run_id IS NOT NULL AND a.state IN ('failed', 'lost', 'cancelled')
-  AND a.ended_at + make_interval(secs => :grace_seconds + (s.limits->>'time_limit_seconds')::integer) < clock_timestamp()
-ORDER BY a.ended_at LIMIT 100;
-
--- name: mark_swept!
-UPDATE attempts SET swept_at = now() WHERE process_id = :process_id AND step = :step AND number = :attempt;

@@ -1,10 +1,13 @@
 -- name: find_datasets
-SELECT data_version, dataset, manifest_sha256, rows, bytes FROM datasets
+-- Each is held, until the transaction ends, against being retired. Who had to wait for that asks `retired_among` afterwards.
+SELECT data_version, dataset, manifest_sha256, rows, bytes,
+    pg_advisory_xact_lock_shared(hashtextextended(jsonb_build_array(tenant, entity_id, data_version, dataset)::text, 0)) IS NULL AS held
+FROM datasets
 WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[]);
 
 -- name: owner_of^
 -- Who has a dataset name: the sealed dataset's maker, or the holder of the claim.
-SELECT dataset, process_id, upload_id, true AS sealed, NULL::timestamptz AS expires_at FROM datasets
+SELECT dataset, coalesce(process_id, (manifest->>'process_id')::uuid) AS process_id, upload_id, true AS sealed, NULL::timestamptz AS expires_at FROM datasets
 WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[])
 UNION ALL
 SELECT c.dataset, c.process_id, c.upload_id, false, u.expires_at FROM claims c LEFT JOIN uploads u ON u.id = c.upload_id
@@ -27,13 +30,18 @@ SELECT d.manifest, d.manifest_key, d.manifest_sha256, t.bucket FROM datasets d J
 WHERE d.tenant = :tenant AND d.entity_id = :entity_id AND d.data_version = :data_version AND d.dataset = :dataset;
 
 -- name: list_entities
-SELECT entity_id, count(DISTINCT data_version) AS versions, count(*) AS datasets, max(created_at) AS updated_at FROM datasets
-WHERE tenant = :tenant AND (:after::text IS NULL OR entity_id > :after) GROUP BY entity_id ORDER BY entity_id LIMIT :limit;
+SELECT entity_id, count(DISTINCT data_version) AS versions, count(*) AS datasets, max(created_at) AS updated_at FROM datasets d
+WHERE tenant = :tenant AND (:after::text IS NULL OR entity_id > :after)
+  AND NOT EXISTS (SELECT FROM retirements r WHERE r.tenant = d.tenant AND r.entity_id = d.entity_id AND r.data_version = d.data_version
+      AND r.dataset = d.dataset)
+GROUP BY entity_id ORDER BY entity_id LIMIT :limit;
 
 -- name: list_versions
 SELECT data_version, jsonb_agg(jsonb_build_object('dataset', dataset, 'location', location, 'rows', rows, 'bytes', bytes,
-    'content_fingerprint', content_fingerprint, 'process_id', process_id, 'created_at', created_at) ORDER BY dataset) AS datasets
-FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND (:after::text IS NULL OR data_version > :after)
+    'content_fingerprint', content_fingerprint, 'process_id', coalesce(process_id, (manifest->>'process_id')::uuid), 'created_at', created_at) ORDER BY dataset) AS datasets
+FROM datasets d WHERE tenant = :tenant AND entity_id = :entity_id AND (:after::text IS NULL OR data_version > :after)
+  AND NOT EXISTS (SELECT FROM retirements r WHERE r.tenant = d.tenant AND r.entity_id = d.entity_id AND r.data_version = d.data_version
+      AND r.dataset = d.dataset)
 GROUP BY data_version ORDER BY data_version LIMIT :limit;
 
 -- name: entity_names
@@ -70,13 +78,3 @@ WHERE u.tenant = :tenant AND u.id = :id AND u.entity_id = :entity_id AND u.data_
 -- name: close_upload!
 WITH closed AS (UPDATE uploads SET state = :state WHERE id = :id AND state = 'open' RETURNING id)
 DELETE FROM claims WHERE upload_id IN (SELECT id FROM closed);
-
--- name: expired_uploads
-SELECT id FROM uploads WHERE state = 'open' AND expires_at < clock_timestamp() LIMIT 100;
-
--- name: uploads_to_sweep
-SELECT u.id, u.entity_id, u.data_version, u.dataset, t.bucket, t.prefix FROM uploads u JOIN tenants t ON t.id = u.tenant
-WHERE u.state = 'expired' AND u.swept_at IS NULL AND u.expires_at + make_interval(secs => :grace_seconds) < clock_timestamp() LIMIT 100;
-
--- name: mark_upload_swept!
-UPDATE uploads SET swept_at = now() WHERE id = :id;

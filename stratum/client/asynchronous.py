@@ -26,6 +26,8 @@ from contracts.http import (
     ProcessEvent,
     ProcessPage,
     ProcessRequest,
+    Retirement,
+    RetireRequest,
     VersionPage,
     VersionSummary,
 )
@@ -319,6 +321,22 @@ class AsyncClient(KeyCalls):
         await self._refuse_sealed(path)  # before what may be hours of conversion
         uploads = f"{path}/uploads"
         return await upload.ingest(self._transport, uploads, files, null=null, schema=schema, delimiter=delimiter, progress=progress)
+
+    async def retire(self, entity_id: str, data_version: str, dataset: str, reason: str, *, dry_run: bool = False) -> Retirement:
+        """Take a dataset out of use, for good: its files go after a grace, its name stays taken. Safe to repeat.
+
+        Args:
+            dry_run: only say what depends on it.
+
+        Raises:
+            Conflict: active processes read it.
+        """
+        path = _path("entities", entity_id, "versions", data_version, "datasets", dataset, "retire")
+        try:
+            body = RetireRequest(reason=reason, dry_run=dry_run)
+        except ValidationError as error:
+            raise Invalid("The reason must have between 1 and 1000 characters.") from error
+        return await self._transport.post(Retirement, path, body, repeatable=True)
 
     async def _refuse_sealed(self, path: str) -> None:
         try:

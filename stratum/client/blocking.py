@@ -106,6 +106,7 @@ class Client(_OnPortal):
     create_key = _blocking(AsyncClient.create_key)
     rotate_key = _blocking(AsyncClient.rotate_key)
     revoke_key = _blocking(AsyncClient.revoke_key)
+    retire = _blocking(AsyncClient.retire)
 
     def dataset(self, entity_id: str, data_version: str, dataset: str, *, s3: S3Access | None = None) -> SealedDataset:
         """A sealed dataset, to be read. With `s3` from the store itself, else by links that are good for a short time."""

@@ -48,6 +48,21 @@
   valueFrom: {secretKeyRef: {name: {{ include "stratum.s3Secret" . }}, key: {{ .Values.s3.existingSecret.secretKeyKey }}}}
 {{- end }}
 
+{{/* What is kept, and for how long. 0 stands for ever: then the variable is not set. */}}
+{{- define "stratum.env.retention" -}}
+{{- $names := dict "graceSeconds" "SWEEP_GRACE_SECONDS" "listingSeconds" "SWEEP_LISTING_SECONDS"
+  "unknownGraceSeconds" "SWEEP_UNKNOWN_GRACE_SECONDS" "retireGraceSeconds" "RETIRE_GRACE_SECONDS"
+  "idempotencyKeySeconds" "IDEMPOTENCY_KEY_SECONDS" "outboxSeconds" "OUTBOX_SECONDS" "sweepRecordSeconds" "SWEEP_RECORD_SECONDS"
+  "eventSeconds" "EVENT_SECONDS" "refusedCallbackSeconds" "REFUSED_CALLBACK_SECONDS" "logSeconds" "LOG_SECONDS" }}
+- {name: STRATUM_SWEEP_UNKNOWN_FOLDERS, value: {{ .Values.retention.unknownFolders | quote }}}
+{{- range $key, $name := $names }}
+{{- $seconds := int64 (index $.Values.retention $key) }}
+{{- if or $seconds (eq $key "graceSeconds") }}
+- {name: STRATUM_{{ $name }}, value: {{ $seconds | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "stratum.env.callback" -}}
 - {name: STRATUM_CALLBACK_BASE_URL, value: {{ include "stratum.callbackBaseUrl" . | quote }}}
 {{- end }}

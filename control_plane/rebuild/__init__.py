@@ -1,0 +1,1 @@
+"""Restoring the registry of datasets from their manifests, after a database was restored from an older copy."""

@@ -1,0 +1,72 @@
+"""Folders of runs and uploads that the database knows to be over. Cheap: no listing but of those folders."""
+
+from typing import Any
+
+from contracts.layout import DatasetPath, StorageRoot
+from control_plane.database import queries
+from control_plane.sweeper.removal import Kept, Removed, remove_folder
+from control_plane.sweeper.sweeper import Sweeper
+from control_plane.sweeper.tally import Kind, Size, Tally
+
+_BATCH = 100
+
+
+async def expire_uploads(sweeper: Sweeper) -> None:
+    """Free the names of uploads that were never sealed."""
+    async with sweeper.database.connection() as connection:
+        expired = [row["id"] async for row in queries.expired_uploads(connection)]
+    for upload_id in expired:
+        async with sweeper.database.connection() as connection:
+            await queries.close_upload(connection, id=upload_id, state="expired")
+
+
+async def sweep_runs(sweeper: Sweeper, tally: Tally) -> bool:
+    """Runs whose attempt ended without a dataset. Returns whether there are more."""
+    async with sweeper.database.connection() as connection:
+        grace = sweeper.settings.sweep_grace_seconds
+        rows = [dict(row) async for row in queries.runs_to_sweep(connection, grace_seconds=grace, limit=_BATCH)]
+    settled = 0
+    for row in rows:
+        outcomes = [
+            await _take(sweeper, tally, Kind.RUN_FOLDER, row, row["output_data_version"], name, row["run_id"])
+            for name in filter(None, (row["output_dataset"], row["rejected_dataset"]))
+        ]
+        if not any(isinstance(outcome, Kept) and outcome.passing for outcome in outcomes):
+            async with sweeper.database.connection() as connection:
+                await queries.mark_swept(connection, process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
+            settled += 1
+    return len(rows) == _BATCH and settled > 0
+
+
+async def sweep_uploads(sweeper: Sweeper, tally: Tally) -> bool:
+    """Uploads that expired, were given up or were refused. Returns whether there are more."""
+    async with sweeper.database.connection() as connection:
+        grace = sweeper.settings.sweep_grace_seconds
+        rows = [dict(row) async for row in queries.uploads_to_sweep(connection, grace_seconds=grace, limit=_BATCH)]
+    settled = 0
+    for row in rows:
+        outcome = await _take(sweeper, tally, Kind.UPLOAD, row, row["data_version"], row["dataset"], str(row["id"]))
+        if not (isinstance(outcome, Kept) and outcome.passing):
+            async with sweeper.database.connection() as connection:
+                await queries.mark_upload_swept(connection, id=row["id"])
+            settled += 1
+    return len(rows) == _BATCH and settled > 0
+
+
+async def _take(
+    sweeper: Sweeper, tally: Tally, kind: Kind, row: dict[str, Any], data_version: str, dataset: str, run_id: str
+) -> Removed | Kept:
+    path = StorageRoot(row["bucket"], row["prefix"]).dataset(row["entity_id"], data_version, dataset)
+    outcome = await remove_folder(sweeper, row["tenant"], path, run_id)
+    count(tally, kind, path, run_id, outcome)
+    return outcome
+
+
+def count(tally: Tally, kind: Kind, path: DatasetPath, run_id: str, outcome: Removed | Kept) -> None:
+    """Take what became of a folder into the figures. A folder that was empty is nothing."""
+    if isinstance(outcome, Kept):
+        tally.found(kind, Size())
+        tally.kept(kind, outcome.why)
+    elif outcome.size.objects:
+        tally.found(kind, outcome.size)
+        tally.removed(kind, outcome.size, path.uri(path.run_prefix(run_id)))

@@ -1,0 +1,71 @@
+"""Files of retired datasets, after their grace. Manifest and tombstone stay: the name stays taken, whatever becomes of a database."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+from pydantic import ValidationError
+
+from contracts.layout import DatasetPath, StorageRoot
+from contracts.manifest import Manifest
+from contracts.tombstone import Tombstone
+from control_plane import metrics
+from control_plane.database import queries
+from control_plane.errors import ObjectMissing
+from control_plane.retirement.tombstones import BadTombstone, put_tombstone
+from control_plane.storage import Storage
+from control_plane.sweeper.sweeper import Sweeper
+from control_plane.sweeper.tally import NOT_ASKED, Kind, Size, Tally
+
+_NAME = ("tenant", "entity_id", "data_version", "dataset")
+
+
+async def sweep_retired(sweeper: Sweeper, tally: Tally) -> None:
+    """Remove the files of datasets that were retired long enough ago and that no active process reads."""
+    async with sweeper.database.connection() as connection:
+        rows = [row async for row in queries.retired_with_files(connection, grace_seconds=sweeper.settings.retire_grace_seconds)]
+    for row in rows:
+        if not row["due"] or row["is_read"] or not tally.remove:
+            tally.found(Kind.RETIRED, Size(bytes=row["bytes"]))
+            tally.kept(Kind.RETIRED, _why_kept(row))
+            continue
+        outcome = await asyncio.to_thread(_remove, sweeper.storage, row)
+        tally.found(Kind.RETIRED, outcome if isinstance(outcome, Size) else Size(bytes=row["bytes"]))
+        if isinstance(outcome, str):
+            tally.kept(Kind.RETIRED, outcome)
+            continue
+        name: dict[str, Any] = {field: row[field] for field in _NAME}
+        async with sweeper.database.connection() as connection:
+            await queries.files_removed(connection, **name, objects=outcome.objects, bytes=outcome.bytes)
+        metrics.SWEPT.inc(outcome.objects)
+        tally.removed(Kind.RETIRED, outcome, row["manifest"]["location"])
+
+
+def _why_kept(row: asyncpg.Record) -> str:
+    if not row["due"]:
+        return "the grace after its retirement is not over"
+    return "an active process reads it" if row["is_read"] else NOT_ASKED
+
+
+def _remove(storage: Storage, row: asyncpg.Record) -> Size | str:
+    """Remove the run's folder; or why not. What is removed is named by the manifest that was retired, and by nothing else."""
+    path = StorageRoot(row["bucket"], row["prefix"]).dataset(row["entity_id"], row["data_version"], row["dataset"])
+    facts = {field: row[field] for field in (*_NAME, "manifest_sha256", "retired_at", "retired_by", "reason")}
+    try:
+        put_tombstone(storage, path, Tombstone(**facts))
+    except BadTombstone as error:
+        return str(error)
+    if not _is_named_by_store(storage, path, row["run_id"]):
+        return "the manifest in the store names another run than the registry"
+    objects = storage.list(path.root.bucket, path.run_prefix(row["run_id"]))
+    storage.delete(path.root.bucket, [item.key for item in objects])
+    return Size(len(objects), sum(item.size for item in objects))
+
+
+def _is_named_by_store(storage: Storage, path: DatasetPath, run_id: str) -> bool:
+    try:
+        return Manifest.model_validate_json(storage.get(path.root.bucket, path.manifest_key)).run_id == run_id
+    except ObjectMissing:
+        return True  # nobody else's, then
+    except ValidationError:
+        return False

@@ -1,0 +1,41 @@
+"""The parts that every kind of sweeping works with."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from contracts.layout import StorageRoot
+from control_plane.database import Database, queries
+from control_plane.settings import LeftoverSettings, ReconcileSettings
+from control_plane.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeper:
+    """Settings, database and store."""
+
+    settings: ReconcileSettings | LeftoverSettings
+    database: Database
+    storage: Storage
+
+    @property
+    def grace(self) -> timedelta:
+        """Added to a run's time limit, or an upload's expiry."""
+        return timedelta(seconds=self.settings.sweep_grace_seconds)
+
+    async def now(self) -> datetime:
+        """Database time."""
+        async with self.database.connection() as connection:
+            now: datetime = await queries.database_time(connection)
+            return now
+
+    async def unknown_grace(self) -> timedelta:
+        """Age of what nobody knows the maker of: never less than the longest run that the database has seen may take, and the grace."""
+        async with self.database.connection() as connection:
+            longest = timedelta(seconds=await queries.longest_time_limit(connection))
+        return max(timedelta(seconds=self.settings.sweep_unknown_grace_seconds), self.grace + longest)
+
+    async def tenants(self) -> list[tuple[str, StorageRoot]]:
+        """Every tenant with its root."""
+        async with self.database.connection() as connection:
+            rows = [row async for row in queries.sweep_tenants(connection)]
+        return [(row["tenant"], StorageRoot(row["bucket"], row["prefix"])) for row in rows]

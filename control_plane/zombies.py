@@ -1,0 +1,18 @@
+"""Jobs that live on although their attempt ended long ago: the word to end them was lost, or never said."""
+
+from contracts.event import Relist
+from control_plane.database import Database, queries
+
+
+async def end_zombies(database: Database, relist: Relist) -> int:
+    """Tell the launcher, once in ten minutes, to end those that a complete list still shows. Returns how many."""
+    if not relist.live:
+        return 0
+    refs = {
+        "process_ids": [ref.process_id for ref in relist.live],
+        "steps": [ref.step for ref in relist.live],
+        "attempts": [ref.attempt for ref in relist.live],
+    }
+    async with database.transaction() as connection:
+        told: int = await queries.end_zombies(connection, began_at=relist.began_at, **refs)
+        return told

@@ -1,0 +1,124 @@
+"""An admin retires a dataset: nobody reads it, nobody gets its name, its files go, and that is known for ever."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from contracts.layout import StorageRoot
+from contracts.tombstone import Tombstone
+from control_plane.sweeper.sweep import leftovers
+from control_plane.sweeper.sweeper import Sweeper
+from control_plane.sweeper.tally import Kind
+from tests.control_plane.caller import ENTITY, VERSION, Caller
+from tests.control_plane.commands import run
+from tests.control_plane.installation import Installation
+from tests.control_plane.quiet import Quiet, sweeper
+
+SOURCE = f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/source"
+WHY = {"reason": "asked for by the customer"}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def quiet(still: Installation) -> AsyncIterator[Quiet]:
+    """A tenant with a sealed `source`."""
+    async with still.api() as client:
+        caller = await still.tenant(client)
+        await caller.ingest()
+        yield Quiet(still, client, caller)
+
+
+def _keys(quiet: Quiet, dataset: str = "source") -> list[str]:
+    path = StorageRoot.parse(quiet.caller.root).dataset(ENTITY, VERSION, dataset)
+    return [item.key.removeprefix(path.prefix) for item in quiet.installation.storage.list(path.root.bucket, path.prefix)]
+
+
+async def test_a_retired_dataset_is_gone_and_its_name_is_taken(quiet: Quiet) -> None:
+    caller = quiet.caller
+    retired = await caller.ok("POST", f"{SOURCE}/retire", WHY)
+    assert (retired["reason"], retired["retired_by"].startswith("key ")) == (WHY["reason"], True)
+    read = await caller.get(SOURCE)
+    assert (read.status_code, read.json()["type"]) == (410, "urn:stratum:problem:retired")
+    assert all(word in read.json()["detail"] for word in (retired["retired_by"], WHY["reason"], retired["retired_at"][:10]))
+    used = await caller.run()
+    assert (used.status_code, used.json()["type"]) == (410, "urn:stratum:problem:retired")
+    again = await caller.post(f"{SOURCE}/uploads", {"files": [{"name": "a.parquet", "bytes": 1, "sha256": "0" * 64}]})
+    assert (again.status_code, again.json()["type"]) == (409, "urn:stratum:problem:name-taken")
+    assert await caller.ok("POST", f"{SOURCE}/retire", {"reason": "another"}) == retired, "once is for good"
+    assert (await caller.ok("GET", "/v1/entities"))["items"] == []
+
+
+async def test_what_was_made_is_not_made_again(quiet: Quiet) -> None:
+    driver = await quiet.sealed()
+    path = f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/filtered-1"
+    seen = await quiet.caller.ok("POST", f"{SOURCE}/retire", {**WHY, "dry_run": True})
+    assert (seen["retired_at"], seen["made_from_it"]) == (None, [{"data_version": VERSION, "dataset": "filtered-1"}])
+    assert (await quiet.caller.get(SOURCE)).status_code == 200, "a dry run changes nothing"
+    assert "_retired.json" not in _keys(quiet)
+    await quiet.caller.ok("POST", f"{path}/retire", WHY)
+    same = await quiet.caller.run(1, output_dataset="filtered-1")
+    assert (same.status_code, same.json()["type"]) == (409, "urn:stratum:problem:name-taken")
+    assert "was retired on" in same.json()["detail"]
+    assert driver.manifest() is not None
+
+
+async def test_not_while_it_is_read(quiet: Quiet) -> None:
+    accepted = await quiet.caller.accepted(1)
+    refused = await quiet.caller.post(f"{SOURCE}/retire", WHY)
+    assert (refused.status_code, refused.json()["owner_process_id"]) == (409, accepted["id"])
+    assert "_retired.json" not in _keys(quiet)
+    await quiet.caller.ok("POST", f"/v1/processes/{accepted['id']}/cancel")
+    await quiet.caller.ok("POST", f"{SOURCE}/retire", WHY)
+
+
+async def test_requests_and_a_retirement_at_once(quiet: Quiet) -> None:
+    """Either the process is accepted and the retirement refused, or the other way round: never both."""
+    for number in range(6):
+        name = f"source-{number}"
+        await quiet.caller.ingest(name)
+        ran, retired = await asyncio.gather(
+            quiet.caller.run(number, input_dataset=name, output_dataset=f"out-{number}"),
+            quiet.caller.post(f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/{name}/retire", WHY),
+        )
+        assert (ran.status_code, retired.status_code) in {(202, 409), (410, 200)}
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+async def test_only_an_admin_may(role: str, quiet: Quiet) -> None:
+    other: Caller = await quiet.installation.tenant(quiet.client, quiet.caller.tenant, role)
+    assert (await other.post(f"{SOURCE}/retire", WHY)).status_code == 403
+    assert (await quiet.caller.post(f"{SOURCE}/retire", {"reason": "  "})).status_code == 422
+    assert (await quiet.caller.post(f"{SOURCE.replace('source', 'sauce')}/retire", WHY)).status_code == 404
+
+
+async def test_its_files_go_after_the_grace(quiet: Quiet) -> None:
+    before = _keys(quiet)
+    await quiet.caller.ok("POST", f"{SOURCE}/retire", WHY)
+    tombstone = StorageRoot.parse(quiet.caller.root).dataset(ENTITY, VERSION, "source")
+    written = Tombstone.model_validate_json(quiet.installation.storage.get(tombstone.root.bucket, tombstone.tombstone_key))
+    assert written.reason == WHY["reason"]
+    usual = sweeper(Sweeper, quiet.installation)
+    kept = await leftovers(usual, remove=True)
+    assert kept.counts[Kind.RETIRED].kept == {"the grace after its retirement is not over": 1}
+    assert set(_keys(quiet)) == {*before, "_retired.json"}
+    async with quiet.installation.sql() as sql:
+        await sql.execute("ALTER TABLE retirements DISABLE TRIGGER retirements_never_change")
+        await sql.execute("UPDATE retirements SET retired_at = retired_at - interval '30 days'")
+        await sql.execute("ALTER TABLE retirements ENABLE TRIGGER retirements_never_change")
+        removed = (await leftovers(usual, remove=True)).counts[Kind.RETIRED]
+        assert (removed.removed, _keys(quiet)) == (1, ["_manifest.json", "_retired.json"])
+        assert await sql.fetchval("SELECT removed_objects FROM retirements") == 1
+        assert await sql.fetchval("SELECT bytes FROM stored") == 0, "what is gone counts no longer against the quota"
+    assert Kind.RETIRED not in (await leftovers(usual, remove=True)).counts
+    await usual.database.close()
+
+
+async def test_a_policy_prints_commands_and_does_nothing(quiet: Quiet) -> None:
+    await quiet.caller.ingest(version="v2")
+    code, output = await run(quiet.installation, "retention", "--keep-last", "1", "--reason", "two are enough")
+    assert code == 0, output
+    assert output.startswith(f"stratum retire {ENTITY} {VERSION} source --reason 'two are enough'  # {quiet.caller.tenant}, ")
+    assert (await quiet.caller.get(SOURCE)).status_code == 200
+    code, output = await run(quiet.installation, "retention", "--reason", "none")
+    assert (code, "name a policy" in output) == (2, True), output

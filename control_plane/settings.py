@@ -6,6 +6,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, CatalogFolders
+from contracts.images import ImageSettings
 from contracts.kafka_security import KafkaSecurity
 from contracts.topics import Topics
 from contracts.trust import CaBundle
@@ -97,7 +98,7 @@ class WatchSettings(BaseSettings):
     stuck_seconds: Annotated[float, Field(ge=60)] = 300
 
 
-class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings):
+class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, ImageSettings):
     """Everything the `api` role needs."""
 
     http_host: str = "127.0.0.1"

@@ -66,7 +66,9 @@ async def create(
             earlier = await _earlier_answer(connection, caller.tenant, idempotency_key, body_sha256)
             if earlier is not None:
                 return _accepted(earlier["status"], Process.model_validate_json(earlier["response"]))
-        process_id, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, body, traceparent)
+        process_id, is_new = await acceptance.accept(
+            connection, services.catalog.current, services.settings, caller.tenant, body, traceparent
+        )
         status = 202 if is_new else 200
         document = await _read(connection, caller.tenant, process_id)
         if idempotency_key is not None:
@@ -188,7 +190,9 @@ async def retry(process_id: UUID, services: Injected, caller: Writer) -> Respons
             hint = "its result is sealed" if state is ProcessState.SUCCEEDED else "cancel it first, or wait for its end"
             raise Conflict(f"The process is {state}; only failed and cancelled ones can be sent again: {hint}.")
         request = ProcessRequest.model_validate(fields)
-        new, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, request, None, retry_of=process_id)
+        new, is_new = await acceptance.accept(
+            connection, services.catalog.current, services.settings, caller.tenant, request, None, retry_of=process_id
+        )
         document = await _read(connection, caller.tenant, new)
     return _accepted(202 if is_new else 200, document)
 

@@ -37,8 +37,8 @@ def verdict(code: int, output: str, complaint: str) -> int:
     if not packages or (code != 0 and not found):
         reason = (complaint.strip().splitlines() or ["it gave no report"])[-1]
         print(
-            "audit: NOT DONE: the advisory service could not be asked, or not about everything. Run it where https://pypi.org can be reached."
-            f"\naudit: pip-audit said: {reason}",
+            "audit: NOT DONE: the advisory service could not be asked, or not about everything."
+            f"\naudit: Run it where https://pypi.org can be reached.\naudit: pip-audit said: {reason}",
             file=sys.stderr,
         )
         return NOT_ASKED

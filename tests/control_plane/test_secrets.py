@@ -61,8 +61,7 @@ async def test_no_secret_is_written(still: Installation, capfd: pytest.CaptureFi
     assert len(set(tokens)) == 6
     assert all(written.values()), "everything was looked at"
     assert key_hash(acme.key).hex() in rows, "the dump does hold what is stored of keys"
-    pem = Path(still.signing_key_file).read_text()
-    for secret in (acme.key, still.s3_secret_key, "".join(pem.splitlines()[1:-1]), *tokens):
+    for secret in (acme.key, still.s3_secret_key, _body_of(still.signing_key_file), *tokens):
         for place, text in written.items():
             assert secret not in text, place
 
@@ -78,6 +77,10 @@ async def _refusals(key: str, steps: Steps, done: Driver) -> list[str]:
     ]
     assert all(answer.status_code >= 400 for answer in refused), [answer.status_code for answer in refused]
     return [answer.text for answer in refused]
+
+
+def _body_of(pem: str) -> str:
+    return "".join(Path(pem).read_text().splitlines()[1:-1])
 
 
 def _messages(launcher: Launcher) -> str:

@@ -60,12 +60,7 @@ def _of_tenants(target: Target, kubernetes: "Kubernetes") -> list[Check]:
         Check(GROUP, "image digests", lambda: pins.judge(images)),
         Check(GROUP, "configuration", lambda: passed(", ".join(f"{place.tenant} in {place.namespace}" for place in found))),
         *(Check(GROUP, name, look, needs=("API server",)) for name, look in asked.items()),
-        *(
-            check
-            for place in found
-            for image in images
-            for check in PodOfTenant(target, kubernetes.cluster, file, place, image).checks()
-        ),
+        *(check for place in found for image in images for check in PodOfTenant(target, kubernetes.cluster, file, place, image).checks()),
     ]
 
 

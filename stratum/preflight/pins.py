@@ -12,6 +12,6 @@ def judge(images: Collection[str]) -> Finding:
     if movable:
         return warned(
             f"not named by digest: {', '.join(movable)}; another image may come under the same name",
-            "Name them as name@sha256:… in the catalog, the installation's own by `images.spark.digest`; then set `runs.requireImageDigest`.",
+            "Name them as name@sha256:… in the catalog (the chart: `images.spark.digest`), then set `runs.requireImageDigest`.",
         )
     return passed(f"{len(images)} named by digest")

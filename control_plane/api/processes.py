@@ -20,6 +20,7 @@ from control_plane.database import Connection, queries
 from control_plane.errors import (
     Conflict,
     Forbidden,
+    ImageNotAllowed,
     Invalid,
     Malformed,
     NameTaken,
@@ -48,7 +49,7 @@ _LINKS = {
     responses={
         202: {"description": "Accepted.", "headers": {"Location": {"schema": {"type": "string"}}}, **_LINKS},
         200: {"model": Process, "description": "The same work is done, or being done, by this process.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, NameTaken, Malformed, TooLarge),
+        **documented(*_COMMON, Forbidden, ImageNotAllowed, NotFound, NameTaken, Malformed, TooLarge),
     },
 )
 async def create(
@@ -175,7 +176,7 @@ async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Proces
     response_model=Process,
     responses={
         202: {"description": "A new process for the same request.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, Conflict),
+        **documented(*_COMMON, Forbidden, ImageNotAllowed, NotFound, Conflict),
     },
 )
 async def retry(process_id: UUID, services: Injected, caller: Writer) -> Response:

@@ -97,7 +97,7 @@ SETTINGS = [
     "SELECT current_user()",
     "SELECT session_user",
     "SELECT current_catalog()",
-    "SELECT current_schema",
+    "SELECT current_schema()",
     "SELECT version()",
     "SELECT input_file_name() FROM source",
     "SELECT spark_partition_id() FROM source",

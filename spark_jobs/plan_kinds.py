@@ -1,7 +1,7 @@
 """Which nodes a parsed query may consist of: the classes of Spark's trees that a SELECT over views needs, and nothing else.
 
 What Spark 4.1's parser can make and is in none of these sets: commands and scripts, names of tables, columns or functions that are
-worked out (`IDENTIFIER(…)`), parameters, pipes, tables as arguments, values of clock and session, hints, samples, time travel.
+worked out (`IDENTIFIER(…)`), parameters, tables as arguments, values of clock and session, hints, samples, time travel.
 """
 
 

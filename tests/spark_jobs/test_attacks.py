@@ -106,7 +106,6 @@ SETTINGS = [
     "SELECT /*+ REPARTITION(100000) */ * FROM source",
     "SELECT * FROM STREAM source",
     "SELECT IDENTIFIER('id') FROM source",
-    "FROM source |> SELECT id",
 ]
 
 ATTACKS = JAVA + FILES + SETTINGS

@@ -9,7 +9,7 @@ SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependen
 	deploy/local/kind deploy/local/minikube deploy/local/one-node deploy/local/test-cluster)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help demo test test-cluster check format contracts tpch clean
+.PHONY: help demo test test-cluster check format contracts sbom audit tpch clean
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -33,6 +33,12 @@ check: .venv/ready ## Format, lint, types, import rules, generated files, lock f
 	$(BIN)/python -m stratum.local.jars check
 	$(BIN)/uv lock --check
 	$(BIN)/shellcheck -x $(SCRIPTS)
+
+sbom: .venv/ready ## Write sbom.cdx.json: every package and jar of the lock files, as CycloneDX
+	$(BIN)/python -m deploy.supply.sbom sbom.cdx.json
+
+audit: .venv/ready ## Ask which vulnerabilities of the locked packages are known; fails where it cannot ask
+	$(BIN)/python -m deploy.supply.audit
 
 tpch: .venv/ready ## All 22 TPC-H queries against DuckDB's answers
 	$(BIN)/pytest tests/tpch

@@ -1,11 +1,12 @@
 """What the control plane tells the launcher: CLI-like messages on the command topics."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from contracts.identifiers import Identifier, ProcessId, Tenant
-from contracts.model import Contract, Count, HttpAddress, Ordinal, Text, Timestamp, Tolerant, Uuid
+from contracts.model import Contract, Count, HttpAddress, Ordinal, Text, Timestamp, Tolerant, Uuid, sha256_of
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 MemorySize = Annotated[
@@ -13,6 +14,10 @@ MemorySize = Annotated[
     StringConstraints(pattern=r"^[1-9][0-9]{0,6}[mg]$"),
     Field(description="Spark notation: a number and m (MiB) or g (GiB).", examples=["512m", "16g"]),
 ]
+
+
+VOLATILE_FIELDS = frozenset({"message_id", "flow_token", "traceparent"})
+"""Fields of a command that may differ between two sendings of the same work; everything else makes it other work."""
 
 
 def mebibytes(memory: str) -> int:
@@ -86,6 +91,14 @@ class Command(AttemptRef):
     process_chain: tuple[Any, ...] = ()
     flow_token: Text
     traceparent: Text | None = None
+
+
+def covered_digest(message: bytes) -> str:
+    """Hash of all that makes the work of a command, as its flow token covers it.
+
+    Taken from the message as it was sent, for its reader may be older than its writer and not know every field.
+    """
+    return sha256_of({name: value for name, value in json.loads(message).items() if name not in VOLATILE_FIELDS})
 
 
 class CancelCommand(AttemptRef):

@@ -21,6 +21,10 @@ class SigningKeyError(ContractError):
     """A signing key cannot be read, or is not an Ed25519 key."""
 
 
+class ImageRefused(ContractError):
+    """A tenant's run may not use this image."""
+
+
 class SqlRefused(ContractError):
     """A `sql` query lies outside what is allowed: one SELECT over the declared views.
 

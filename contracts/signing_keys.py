@@ -168,9 +168,9 @@ class LiveKeyRing:
         self._ring = _ring(self._order)
         self._next_check = time.monotonic() + CHECK_SECONDS
 
-    def sign(self, audience: Audience, ref: AttemptRef, expires_at: datetime, run_id: str | None = None) -> str:
+    def sign(self, audience: Audience, ref: AttemptRef, expires_at: datetime, run_id: str | None = None, *, work: str | None = None) -> str:
         """See `KeyRing.sign`."""
-        return self._current().sign(audience, ref, expires_at, run_id)
+        return self._current().sign(audience, ref, expires_at, run_id, work=work)
 
     def verify(self, token: str, audience: Audience, now: datetime | None) -> Claims:
         """See `PublicKeys.verify`."""

@@ -52,6 +52,10 @@ class _GuardedSpark(Spark):
         def _warn_unsupported(self) -> None:
             """Say nothing: what cannot be parsed is refused by name a moment later."""
 
+        def _parse_pipe_syntax_query(self, query: exp.Query) -> exp.Query | None:
+            self.raise_error("pipes are not allowed: write a SELECT")
+            return None
+
 
 def check_query(query: str, views: Collection[str]) -> None:
     """Return quietly when `query` may run over `views` (their names; case does not matter).

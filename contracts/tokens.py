@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from jwt.algorithms import OKPAlgorithm
 from pydantic import ValidationError
 
-from contracts.command import AttemptRef
+from contracts.command import AttemptRef, Sha256
 from contracts.errors import SigningKeyError, TokenError, UnknownKey
 from contracts.identifiers import Identifier
 from contracts.model import canonical_json, sha256_of
@@ -25,6 +25,7 @@ class Claims(AttemptRef):
     aud: Audience
     exp: datetime
     run_id: Identifier | None = None
+    work: Sha256 | None = None
     chain: tuple[Any, ...] = ()
     state: dict[str, Any] = {}
 
@@ -108,8 +109,8 @@ class KeyRing(PublicKeys):
 
         return load(files)
 
-    def sign(self, audience: Audience, ref: AttemptRef, expires_at: datetime, run_id: str | None = None) -> str:
-        """A token bound to one attempt (and run). The same arguments give the same token."""
+    def sign(self, audience: Audience, ref: AttemptRef, expires_at: datetime, run_id: str | None = None, *, work: str | None = None) -> str:
+        """A token bound to one attempt, and to a run, or to a command's work (`covered_digest`). The same arguments give the same token."""
         payload: dict[str, Any] = {
             "iss": ISSUER,
             "aud": audience,
@@ -123,6 +124,8 @@ class KeyRing(PublicKeys):
         }
         if run_id is not None:
             payload["run_id"] = run_id
+        if work is not None:
+            payload["work"] = work
         return jwt.encode(payload, self._signer, algorithm="EdDSA", headers={"kid": self._jwks[0]["kid"]})
 
     def jwks(self) -> dict[str, Any]:

@@ -12,15 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from contracts.catalog import Action, Catalog
 from contracts.command import ResourceProfile
-from contracts.errors import SqlRefused
+from contracts.errors import ImageRefused, SqlRefused
 from contracts.http import ProcessRequest
 from contracts.identifiers import Identifier, new_id
+from contracts.images import ImageSettings
 from contracts.model import sha256_of
 from contracts.sizing import resources
 from contracts.sql_guard import check_condition, check_query
 from control_plane import quotas
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, Invalid, NameTaken, NotFound, Retired, StorageUsedUp, TooManyHeld
+from control_plane.errors import Conflict, ImageNotAllowed, Invalid, NameTaken, NotFound, Retired, StorageUsedUp, TooManyHeld
 from control_plane.nearest import did_you_mean, nearest
 from control_plane.retirement.retire import check_not_retired
 
@@ -77,17 +78,25 @@ def work_digest(
 
 
 async def accept(
-    connection: Connection, catalog: Catalog, tenant: str, request: ProcessRequest, traceparent: str | None, retry_of: UUID | None = None
+    connection: Connection,
+    catalog: Catalog,
+    images: ImageSettings,
+    tenant: str,
+    request: ProcessRequest,
+    traceparent: str | None,
+    retry_of: UUID | None = None,
 ) -> tuple[UUID, bool]:
     """Accept the work, or find the process that already does it. Returns its id and whether it is new. Runs in the caller's transaction.
 
     Raises:
         Invalid, NotFound: the request is wrong, or names what does not exist.
+        ImageNotAllowed: the tenant may not run the action's image.
         NameTaken: a dataset name belongs to other work.
         StorageUsedUp, TooManyHeld: the tenant's quota has no room for one more.
         Retired: an input was retired.
     """
     action = find_action(catalog, request.action)
+    check_image(images, tenant, action)
     # parsing a long query takes seconds: other requests go on meanwhile
     await asyncio.to_thread(check_parameters, action, request.parameters)
     check_resources(catalog, action, request.resource_profile)
@@ -151,6 +160,16 @@ def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
             except SqlRefused as error:
                 wrong = [{"pointer": f"/parameters/{name}", "detail": str(error)}]
                 raise Invalid(f"The {name} is refused: {error}", errors=wrong) from error
+
+
+def check_image(images: ImageSettings, tenant: str, action: Action) -> None:
+    """Raise `ImageNotAllowed` when the operator does not let the tenant run the action's image."""
+    try:
+        images.check_image(tenant, action.image)
+    except ImageRefused as refusal:
+        raise ImageNotAllowed(
+            f"The action {action.name!r} cannot run: {refusal}.", errors=[{"pointer": "/action", "detail": str(refusal)}]
+        ) from refusal
 
 
 def check_resources(catalog: Catalog, action: Action, asked: ResourceProfile | None) -> None:

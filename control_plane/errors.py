@@ -68,6 +68,12 @@ class Forbidden(Refusal):
     status, type, title = 403, "forbidden", "The role does not allow this"
 
 
+class ImageNotAllowed(Refusal):
+    """The operator does not let this tenant run the action's image."""
+
+    status, type, title = 403, "image-not-allowed", "The image is not allowed"
+
+
 class NotFound(Refusal):
     """Nothing of this tenant has this name."""
 

@@ -6,6 +6,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, CatalogFolders
+from contracts.images import ImageSettings
 from contracts.kafka_security import KafkaSecurity
 from contracts.topics import Topics
 from contracts.trust import CaBundle
@@ -114,7 +115,9 @@ class WebhookTargetSettings(BaseSettings):
         return TargetRules(self.webhook_allow, self.webhook_ports)
 
 
-class ApiSettings(DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, OidcSettings, WebhookTargetSettings, SweepSettings):
+class ApiSettings(
+    DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, OidcSettings, WebhookTargetSettings, SweepSettings, ImageSettings
+):
     """Everything the `api` role needs."""
 
     http_host: str = "127.0.0.1"

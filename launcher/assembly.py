@@ -64,7 +64,7 @@ def submit_roles(settings: SubmitSettings, backend: Backend, shared: Connections
         return MessageLoop(subscription, handler, shared.publisher, partial(shared.pulse.beat, group)).run
 
     # each thread has its own keys: they are not made to be shared
-    submit = SubmitHandler(backend, JwksKeys(settings.jwks_url, shared.http), catalog, settings.cluster)
+    submit = SubmitHandler(backend, JwksKeys(settings.jwks_url, shared.http), catalog, settings.cluster, images=settings)
     cancel = CancelHandler(backend, JwksKeys(settings.jwks_url, shared.http), settings.cluster)
     return {"submit": loop(topics.commands, "submit", submit), "cancel": loop(topics.cancels, "cancel", cancel)}
 

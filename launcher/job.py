@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from contracts.command import AttemptRef, Command
+from contracts.command import VOLATILE_FIELDS, AttemptRef, Command
 from contracts.identifiers import job_name
 from contracts.model import sha256_of
 from contracts.sizing import Resources
-
-VOLATILE_FIELDS = frozenset({"message_id", "flow_token", "traceparent"})
-"""Fields that may differ between two sendings of the same work; everything else makes it other work."""
 
 EndOutcome = Literal["completed", "failed", "killed", "out_of_memory", "time_limit", "vanished", "evicted", "image_unavailable"]
 

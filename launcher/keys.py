@@ -71,8 +71,8 @@ class JwksKeys:
         return keys
 
 
-def require_genuine(message: Command | CancelCommand, keys: JwksKeys, audience: Audience) -> None:
-    """Pass a message whose token was signed for exactly its attempt.
+def require_genuine(message: Command | CancelCommand, keys: JwksKeys, audience: Audience, work: str | None = None) -> None:
+    """Pass a message whose token was signed for exactly its attempt and, when given, for exactly its `work` (see `covered_digest`).
 
     Raises:
         MessageRejected: it is forged.
@@ -85,3 +85,5 @@ def require_genuine(message: Command | CancelCommand, keys: JwksKeys, audience: 
     for name in ("tenant", "process_id", "step", "attempt"):
         if getattr(claims, name) != getattr(message, name):
             raise MessageRejected(f"forged: the token was signed for another {name}")
+    if claims.work != work:
+        raise MessageRejected("forged: the token was signed for other work")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, StringConstra
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.catalog import DEFAULT_FOLDER, CatalogFolders
+from contracts.images import ImageSettings
 from contracts.kafka_security import KafkaSecurity
 from contracts.trust import CaBundle
 from launcher.errors import LauncherError
@@ -50,7 +51,7 @@ class ServiceSettings(KafkaSecurity):
         return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_client_config}
 
 
-class SubmitSettings(ServiceSettings):
+class SubmitSettings(ServiceSettings, ImageSettings):
     """What turns commands into jobs."""
 
     model_config = CONFIG

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from contracts.command import Command
+from contracts.command import Command, covered_digest
+from contracts.errors import ImageRefused
 from contracts.event import CommandRefused, JobSubmitted, LauncherEvent
+from contracts.images import ImageSettings
 from contracts.live_catalog import LiveCatalog
 from contracts.sizing import Resources
 from launcher import metrics
@@ -27,25 +29,41 @@ class SubmitHandler:
     """Handles messages of the command topic (see `consuming.Handler`)."""
 
     def __init__(
-        self, backend: Backend, keys: JwksKeys, catalog: LiveCatalog, cluster: str, catalog_patience: float = CATALOG_PATIENCE_SECONDS
+        self,
+        backend: Backend,
+        keys: JwksKeys,
+        catalog: LiveCatalog,
+        cluster: str,
+        catalog_patience: float = CATALOG_PATIENCE_SECONDS,
+        *,
+        images: ImageSettings,
     ) -> None:
         self._backend = backend
         self._keys = keys
         self._catalog = catalog
         self._cluster = cluster
         self._catalog_patience = catalog_patience
+        self._images = images
         self._unknown_since: dict[str, float] = {}
 
     def __call__(self, value: bytes) -> Sequence[LauncherEvent]:
         """Submit the command's job. A genuine command that cannot be run is refused; whatever else is wrong is rejected."""
         command = read(Command, value)
-        require_genuine(command, self._keys, "stratum:start")
+        require_genuine(command, self._keys, "stratum:start", covered_digest(value))
         try:
+            self._check_image(command)
             return [self._submit(JobSpec.of(command, self._resources(command)))]
         except CommandUnfit as unfit:
             log.warning("command refused", process_id=str(command.process_id), error_class=unfit.error_class, reason=str(unfit))
             stamp = attempt_stamp(self._cluster, command)
             return [CommandRefused(**stamp, error_class=unfit.error_class, message=str(unfit))]
+
+    def _check_image(self, command: Command) -> None:
+        """The API asked its own settings before; these are the launcher's, which nobody reaches through Kafka."""
+        try:
+            self._images.check_image(command.tenant, command.image)
+        except ImageRefused as refusal:
+            raise CommandUnfit("IMAGE_NOT_ALLOWED", str(refusal)) from refusal
 
     def _resources(self, command: Command) -> Resources:
         """Image and entry point were pinned when the work was accepted; the catalog of today only gives sizes."""

@@ -14,32 +14,10 @@ from contracts.errors import SqlRefused
 from contracts.sql_functions import DENIED, TABLE_FUNCTIONS
 from contracts.sql_guard import check_function
 from spark_jobs.errors import QueryRefused
+from spark_jobs.plan_kinds import CLOCK_OR_SESSION, EXPRESSIONS, FOREIGN_CODE, PLANS, SUBQUERIES
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_PLANS = _words(
-    """
-    Aggregate Deduplicate Distinct Except Filter Generate GlobalLimit Intersect Join LateralJoin LocalLimit LocalRelation
-    Offset OneRowRelation Pivot Project ResolvedInlineTable Sort SubqueryAlias Union UnresolvedHaving UnresolvedInlineTable
-    UnresolvedRelation UnresolvedSubqueryColumnAliases UnresolvedTVFAliases UnresolvedTableValuedFunction UnresolvedWith
-    Unpivot WithWindowDefinition
-    """
-)
-"""Parsed plans may consist of these and nothing else."""
-
-_SUBQUERIES = frozenset({"Exists", "LateralSubquery", "ListQuery", "ScalarSubquery"})
-
-_CLOCK_OR_SESSION = _words(
-    """
-    CurrentCatalog CurrentDatabase CurrentDate CurrentTime CurrentTimeZone CurrentTimestamp
-    CurrentUser InputFileBlockLength InputFileBlockStart InputFileName LocalTimestamp MonotonicallyIncreasingID Now
-    SessionUser SparkPartitionID
-    """
-)
-"""Expressions that the analyzer makes of plain names, such as `user`, where there is no such column."""
+_FILE_METADATA = "_metadata"
+"""The hidden column by which Spark tells of the files that a row came from."""
 
 
 class _Node(NamedTuple):
@@ -63,7 +41,7 @@ def checked_query(spark: SparkSession, query: str, views: Collection[str]) -> Da
         if node.is_plan:
             _check_plan(node, named)
         else:
-            _check_call(node)
+            _check_expression(node)
     # The plan that was checked runs, not the text: it is not parsed again.
     jvm: Any = spark._jvm
     rows = DataFrame(jvm.org.apache.spark.sql.classic.Dataset.ofRows(spark._jsparkSession, plan), spark)
@@ -75,16 +53,16 @@ def checked_condition(rows: DataFrame, condition: str) -> DataFrame:
     """The `rows` for which `condition` is true. Raises as `checked_query`."""
     expression = rows.sparkSession._jsparkSession.sessionState().sqlParser().parseExpression(condition)
     for node in _walk_expression(expression):
-        if node.kind in _SUBQUERIES:
+        if node.kind in SUBQUERIES:
             raise QueryRefused("a condition cannot hold a query; for queries there is the action `sql`")
-        _check_call(node)
+        _check_expression(node)
     result = rows.where(F.expr(condition))
     _check_analyzed(result)
     return result
 
 
 def _check_plan(node: _Node, named: Collection[str]) -> None:
-    if node.kind not in _PLANS:
+    if node.kind not in PLANS:
         raise QueryRefused(f"the query is more than a SELECT over the declared views: it holds `{node.kind}`")
     if node.kind == "UnresolvedRelation":
         parts = list(_items(node.java.multipartIdentifier()))
@@ -96,7 +74,9 @@ def _check_plan(node: _Node, named: Collection[str]) -> None:
             raise QueryRefused(f"the table function `{function}` is not allowed")
 
 
-def _check_call(node: _Node) -> None:
+def _check_expression(node: _Node) -> None:
+    if node.kind not in EXPRESSIONS:
+        raise QueryRefused(f"the query holds `{node.kind}`, which is not allowed")
     if node.kind == "UnresolvedFunction":
         function = ".".join(_items(node.java.nameParts()))
     elif node.kind == "UnresolvedGenerator":
@@ -111,14 +91,18 @@ def _check_call(node: _Node) -> None:
 
 def _check_analyzed(rows: DataFrame) -> None:
     for node in _walk(rows._jdf.queryExecution().analyzed()):
-        if node.kind in _CLOCK_OR_SESSION:
+        if node.kind in CLOCK_OR_SESSION:
             raise QueryRefused(f"`{node.java.prettyName()}` is not allowed: it {DENIED['now']}, or on who asks")
+        if node.kind in FOREIGN_CODE:
+            raise QueryRefused(f"`{node.java.prettyName()}` is not allowed: it {DENIED['reflect']}")
+        if node.kind == "AttributeReference" and node.java.name() == _FILE_METADATA and node.java.metadata().contains("__metadata_col"):
+            raise QueryRefused(f"the column `{_FILE_METADATA}` is not allowed: it {DENIED['input_file_name']}")
 
 
 def _walk(plan: Any) -> Iterator[_Node]:
     """All plans and expressions below and including `plan`, those of subqueries and WITH as well."""
     yield _Node(plan, _class_of(plan), is_plan=True)
-    for expression in _items(plan.expressions()):
+    for expression in (*_items(plan.expressions()), *_window_definitions(plan)):
         yield from _walk_expression(expression)
     for child in (*_items(plan.children()), *_items(plan.innerChildren())):
         yield from _walk(child)
@@ -127,10 +111,15 @@ def _walk(plan: Any) -> Iterator[_Node]:
 def _walk_expression(expression: Any) -> Iterator[_Node]:
     node = _Node(expression, _class_of(expression), is_plan=False)
     yield node
-    if node.kind in _SUBQUERIES:
+    if node.kind in SUBQUERIES:
         yield from _walk(expression.plan())
     for child in _items(expression.children()):
         yield from _walk_expression(child)
+
+
+def _window_definitions(plan: Any) -> list[Any]:
+    """What WINDOW defines: Spark keeps it in a map, where `expressions` does not look."""
+    return list(_items(plan.windowDefinitions().values())) if _class_of(plan) == "WithWindowDefinition" else []
 
 
 def _names_in_with(node: _Node) -> list[str]:

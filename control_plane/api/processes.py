@@ -20,6 +20,7 @@ from control_plane.database import Connection, queries
 from control_plane.errors import (
     Conflict,
     Forbidden,
+    ImageNotAllowed,
     Invalid,
     Malformed,
     NameTaken,
@@ -53,7 +54,7 @@ _LINKS = {
     responses={
         202: {"description": "Accepted.", "headers": {"Location": {"schema": {"type": "string"}}}, **_LINKS},
         200: {"model": Process, "description": "The same work is done, or being done, by this process.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, NameTaken, Retired, Malformed, TooLarge, StorageUsedUp, TooManyHeld),
+        **documented(*_COMMON, Forbidden, ImageNotAllowed, NotFound, NameTaken, Retired, Malformed, TooLarge, StorageUsedUp, TooManyHeld),
     },
 )
 async def create(
@@ -72,7 +73,9 @@ async def create(
             earlier = await _earlier_answer(connection, caller.tenant, idempotency_key, body_sha256)
             if earlier is not None:
                 return _accepted(earlier["status"], Process.model_validate_json(earlier["response"]))
-        process_id, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, body, traceparent)
+        process_id, is_new = await acceptance.accept(
+            connection, services.catalog.current, services.settings, caller.tenant, body, traceparent
+        )
         status = 202 if is_new else 200
         document = await _read(connection, caller.tenant, process_id)
         if idempotency_key is not None:
@@ -179,7 +182,7 @@ async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Proces
     response_model=Process,
     responses={
         202: {"description": "A new process for the same request.", **_LINKS},
-        **documented(*_COMMON, Forbidden, NotFound, Conflict, Retired, StorageUsedUp, TooManyHeld),
+        **documented(*_COMMON, Forbidden, ImageNotAllowed, NotFound, Conflict, Retired, StorageUsedUp, TooManyHeld),
     },
 )
 async def retry(process_id: UUID, services: Injected, caller: Writer) -> Response:
@@ -195,7 +198,9 @@ async def retry(process_id: UUID, services: Injected, caller: Writer) -> Respons
             raise Conflict(f"The process is {state}; only failed and cancelled ones can be sent again: {hint}.")
         request = ProcessRequest.model_validate(fields)
         callbacks.check(services.settings.target_rules, request.callback_url)
-        new, is_new = await acceptance.accept(connection, services.catalog.current, caller.tenant, request, None, retry_of=process_id)
+        new, is_new = await acceptance.accept(
+            connection, services.catalog.current, services.settings, caller.tenant, request, None, retry_of=process_id
+        )
         document = await _read(connection, caller.tenant, new)
     return _accepted(202 if is_new else 200, document)
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from contracts.access import Role
-from stratum.preflight import access, quota
+from stratum.preflight import access, pins, quota
 from stratum.preflight.access import Account
 from stratum.preflight.cluster import WITHIN, Cluster, Refused, told
 from stratum.preflight.errors import Unreachable
@@ -55,15 +55,12 @@ def _of_tenants(target: Target, kubernetes: "Kubernetes") -> list[Check]:
         "access of drivers": tenants.access_of_drivers,
         "quota": tenants.quota,
     }
+    images = sorted({action.image for action in target.catalog.actions.values()})
     return [
+        Check(GROUP, "image digests", lambda: pins.judge(images)),
         Check(GROUP, "configuration", lambda: passed(", ".join(f"{place.tenant} in {place.namespace}" for place in found))),
         *(Check(GROUP, name, look, needs=("API server",)) for name, look in asked.items()),
-        *(
-            check
-            for place in found
-            for image in sorted({action.image for action in target.catalog.actions.values()})
-            for check in PodOfTenant(target, kubernetes.cluster, file, place, image).checks()
-        ),
+        *(check for place in found for image in images for check in PodOfTenant(target, kubernetes.cluster, file, place, image).checks()),
     ]
 
 

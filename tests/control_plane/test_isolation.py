@@ -128,7 +128,11 @@ async def test_rows_of_others_are_neither_seen_nor_changed_nor_inserted(still: I
     del two
     names = await relations(still)
     assert len(names) >= 14
-    append_only = {"events: gives away", "datasets: gives away", "refused_callbacks: gives away"}  # its own rows, and the trigger forbids that before the policy does
+    append_only = {
+        "events: gives away",
+        "datasets: gives away",
+        "refused_callbacks: gives away",
+    }  # its own rows, and the trigger forbids that before the policy does
     for relation in names:
         found = [leak for leak in await leaks(still, relation) if leak.split(" rows")[0] not in append_only]
         assert found == []

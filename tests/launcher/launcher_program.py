@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from contracts.event import LauncherEvent
+from contracts.images import ImageSettings
 from contracts.live_catalog import LiveCatalog
 from contracts.topics import Topics
 from launcher.consuming import MessageLoop, Subscription
@@ -30,7 +31,7 @@ def launch_program(spec: JobSpec, folder: JobFolder) -> Launch:
 def main(bootstrap: str, prefix: str, jwks_url: str, jobs: str, catalog: str) -> None:
     topics, kafka = Topics(prefix), {"bootstrap.servers": bootstrap}
     with httpx.Client() as http, ProcessBackend.open(Path(jobs), 2, launch_program) as backend:
-        submit = SubmitHandler(backend, JwksKeys(jwks_url, http), LiveCatalog([Path(catalog)], print), "here")
+        submit = SubmitHandler(backend, JwksKeys(jwks_url, http), LiveCatalog([Path(catalog)], print), "here", images=ImageSettings())
 
         def submit_and_die(value: bytes) -> Sequence[LauncherEvent]:
             submit(value)

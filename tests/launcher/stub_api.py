@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contracts.command import AttemptRef, CancelCommand, Command
+from contracts.command import AttemptRef, CancelCommand, Command, covered_digest
 from contracts.identifiers import new_id
 from contracts.tokens import Audience, KeyRing
 from tests.launcher.samples import a_command
@@ -60,7 +60,8 @@ class Api:
         request.wfile.write(json.dumps(document).encode())
 
     def sign(self, ref: AttemptRef, audience: Audience = "stratum:start", expires_in: float = 60) -> str:
-        return self.keys.sign(audience, ref, datetime.now(UTC) + timedelta(seconds=expires_in))
+        work = covered_digest(ref.model_dump_json().encode()) if isinstance(ref, Command) and audience == "stratum:start" else None
+        return self.keys.sign(audience, ref, datetime.now(UTC) + timedelta(seconds=expires_in), work=work)
 
     def command(self, parameters: dict[str, object] | None = None, **changes: object) -> Command:
         """A genuine command."""

@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 
 from contracts.command import Command, ResourceProfile
 from contracts.event import JobEnded, LauncherEvent, Relist
+from contracts.images import ImageSettings
 from contracts.live_catalog import LiveCatalog
 from contracts.tokens import KeyRing
 from launcher.cancel import CancelHandler
@@ -58,6 +59,7 @@ class Installation:
         self.kafka = kafka
         self.api = api
         self.complaints: list[Exception] = []
+        self.images = ImageSettings()
 
     @contextmanager
     def running(self, most_pending: int = 100, catalog_patience: float = 0) -> Iterator[ProcessBackend]:
@@ -67,7 +69,7 @@ class Installation:
             backend = stack.enter_context(ProcessBackend.open(self.jobs, 2, launch_program, grace_seconds=1, most_pending=most_pending))
             topics, publisher = self.kafka.topics, Publisher(self.kafka.client, self.kafka.topics.events)
             catalog = LiveCatalog([self.catalog], self.complaints.append, check_seconds=0)
-            submit = SubmitHandler(backend, JwksKeys(self.api.jwks_url, http), catalog, "here", catalog_patience)
+            submit = SubmitHandler(backend, JwksKeys(self.api.jwks_url, http), catalog, "here", catalog_patience, images=self.images)
             cancel = CancelHandler(backend, JwksKeys(self.api.jwks_url, http), "here")
             clock = DatabaseClock(self.api.base_url, http)
             observer = Observer(
@@ -155,6 +157,9 @@ def test_what_nobody_can_act_on_becomes_a_dead_letter(installation: Installation
         command.model_copy(update={"attempt": 2}).model_dump_json().encode(),
         command.model_copy(update={"flow_token": api.sign(command, "stratum:cancel")}).model_dump_json().encode(),
         command.model_copy(update={"flow_token": stranger.sign(command)}).model_dump_json().encode(),
+        command.model_copy(update={"image": "registry.example.com/evil:1"}).model_dump_json().encode(),
+        command.model_dump_json().encode().replace(b'"callback_url":"http://127.0.0.1', b'"callback_url":"http://192.0.2.1'),
+        command.model_dump_json().encode().replace(b'"kind":', b'"added":1,"kind":'),
         b" " * (MOST_BYTES + 1),
         b"",
     ]
@@ -164,13 +169,13 @@ def test_what_nobody_can_act_on_becomes_a_dead_letter(installation: Installation
         installation.history(command, "ended")
         letters = installation.kafka.until_dead_letters(topics.commands, len(bad))
     reasons = [headers_of(letter)["stratum-reason"] for letter in letters]
-    expected = ["unreadable"] * 4 + ["forged"] * 5 + ["bytes; at most", "unreadable"]
+    expected = ["unreadable"] * 4 + ["forged"] * 8 + ["bytes; at most", "unreadable"]
     assert len(reasons) == len(expected)
     for reason, part in zip(reasons, expected, strict=True):
         assert part in reason
     assert all(headers_of(letter)["stratum-topic"] == topics.commands for letter in letters)
     assert len({(headers_of(letter)["stratum-partition"], headers_of(letter)["stratum-offset"]) for letter in letters}) == len(bad)
-    assert headers_of(letters[9])["stratum-cut-from"] == str(MOST_BYTES + 1)
+    assert headers_of(letters[12])["stratum-cut-from"] == str(MOST_BYTES + 1)
     assert letters[0].value() == b"no JSON"
     assert not any(event.type == "refused" for event in installation.kafka.events())
 
@@ -197,6 +202,23 @@ def test_genuine_but_unfit_is_refused(installation: Installation) -> None:
     assert not any(event.type == "submitted" for event in installation.kafka.events())
 
 
+def test_the_launcher_asks_its_own_list_of_images(installation: Installation) -> None:
+    pinned = "registry.example.com/team/job@sha256:" + "1" * 64
+    installation.images = ImageSettings(allowed_images={"acme": ("registry.example.com/team/*",)}, require_image_digest=True)
+    foreign = installation.api.command(image="registry.example.com/other/job@sha256:" + "1" * 64)
+    movable = installation.api.command(image="registry.example.com/team/job:latest")
+    others = installation.api.command(tenant="globex", image=pinned)
+    allowed = installation.api.command(image=pinned)
+    with installation.running():
+        installation.send(foreign, movable, others, allowed)
+        for command, words in ((foreign, "not among those"), (movable, "not pinned"), (others, "'globex'")):
+            refusal = installation.history(command, "refused")[-1]
+            assert refusal.type == "refused"
+            assert refusal.error_class == "IMAGE_NOT_ALLOWED"
+            assert words in refusal.message
+        assert installation.history(allowed, "ended")
+
+
 def test_a_catalog_that_is_behind_is_waited_for(installation: Installation) -> None:
     """The API may know an action earlier: a catalog reaches the parts of a cluster one after another."""
     early = installation.api.command(action="brand_new")
@@ -210,6 +232,7 @@ def test_a_catalog_that_is_behind_is_waited_for(installation: Installation) -> N
 def test_conflict_is_an_alarm_and_changes_nothing(installation: Installation) -> None:
     command = installation.api.command()
     other = command.model_copy(update={"parameters": {"exit_code": 1}})
+    other = other.model_copy(update={"flow_token": installation.api.sign(other)})
     with installation.running():
         installation.send(command, other)
         letters = installation.kafka.until_dead_letters(installation.kafka.topics.commands, 1)

@@ -74,6 +74,8 @@ REFUSED = {
     "SELECT * FROM (SELECT": "cannot be read",
     "BEGIN SELECT 1; END": "cannot be read",
     "VALUES (1)": "only SELECT",
+    "FROM source |> SELECT a": "pipes are not allowed",
+    "SELECT a FROM source |> WHERE a > 1": "pipes are not allowed",
 }
 
 

@@ -131,6 +131,20 @@
 {{- define "stratum.env.jobsImage" -}}
 - {name: STRATUM_JOBS_IMAGE, value: {{ include "stratum.image" (list . "spark") | quote }}}
 {{- end }}
+{{/* Which images runs may use: the API asks when it accepts, `submit` once more of its own settings. No list at all allows everything. */}}
+{{- define "stratum.env.images" -}}
+{{- $lists := dict }}
+{{- with .Values.runs.allowedImages }}{{ $lists = set $lists "*" . }}{{ end }}
+{{- range include "stratum.tenants" . | fromJsonArray }}
+{{- if hasKey . "allowedImages" }}{{ $lists = set $lists .name .allowedImages }}{{ end }}
+{{- end }}
+{{- if $lists }}
+{{- /* a tenant's own list says nothing about the others: without one for all, they stay free */}}
+{{- if not (hasKey $lists "*") }}{{ $lists = set $lists "*" (list "*") }}{{ end }}
+- {name: STRATUM_ALLOWED_IMAGES, value: {{ toJson $lists | quote }}}
+{{- end }}
+- {name: STRATUM_REQUIRE_IMAGE_DIGEST, value: {{ .Values.runs.requireImageDigest | quote }}}
+{{- end }}
 {{- define "stratum.mount.catalog" -}}
 - {name: catalog, mountPath: /etc/stratum/catalog, readOnly: true}
 {{- end }}

@@ -59,6 +59,15 @@ def test_no_secret_is_in_the_job(case: str) -> None:
     assert command_secret_name(job) == secret["metadata"]["name"]
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_executors_have_no_token(case: str) -> None:
+    job, secret = manifests(case)
+    executor = _executor(secret)
+    assert executor["spec"]["automountServiceAccountToken"] is False
+    assert not any("projected" in volume or "secret" in volume for volume in executor["spec"]["volumes"])
+    assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is True, "the driver makes executors"
+
+
 def test_driver_arguments_read_as_a_command_line() -> None:
     job, _ = manifests("defaults")
     arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]

@@ -99,11 +99,17 @@ class Wire:
     _lines: set[_Line] = field(default_factory=set)
     _traps: list[Trap] = field(default_factory=list)
     _server: asyncio.Server | None = None
+    _held: int = 0
 
     @property
     def address(self) -> str:
         """`host:port` for clients."""
         return f"{HOST}:{self.port}"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a trap holds bytes back right now."""
+        return self._held > 0
 
     # -- faults ----------------------------------------------------------------------------------------------------------
 
@@ -235,7 +241,11 @@ class Wire:
             line.awaited = trap
             return True
         if trap.then is not None:
-            await asyncio.to_thread(trap.then)
+            self._held += 1
+            try:
+                await asyncio.to_thread(trap.then)
+            finally:
+                self._held -= 1
         if trap.answer is not None:
             line.near.write(trap.answer)
             await line.near.drain()

@@ -40,7 +40,10 @@ class Fleet:
     def _take(self, command: Command, runs: asyncio.TaskGroup) -> None:
         name = job_name(command.process_id, command.step, command.attempt)
         if name not in self._jobs:
-            self._jobs[name] = runs.create_task(_until_heard_of(self, command))
+            self._jobs[name] = runs.create_task(self._run(command))
+
+    async def _run(self, command: Command) -> None:
+        await self.play(self, command)
 
     def driver(self, command: Command) -> Driver:
         """A run of the command."""
@@ -72,10 +75,6 @@ async def insist(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Respons
         if answer.status_code < 500:
             return answer
         await asyncio.sleep(0.2)
-
-
-async def _until_heard_of(fleet: Fleet, command: Command) -> None:
-    await fleet.play(fleet, command)
 
 
 async def whole(fleet: Fleet, command: Command) -> None:

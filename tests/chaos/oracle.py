@@ -123,7 +123,8 @@ async def _sealed(evidence: Evidence, row: asyncpg.Record, bucket: str, objects:
     if (manifest["process_id"], manifest["run_id"]) != (str(row["process_id"]), row["run_id"]):
         problems.append("the manifest is another run's")
     folders = {key.removeprefix(row["manifest_key"].removesuffix(MANIFEST_NAME)).split("/")[0] for key in objects} - {MANIFEST_NAME}
-    granted = {run for runs in evidence.ledger.granted.values() for run in runs} | {manifest["run_id"]}
+    granted = {run for runs in evidence.ledger.granted.values() for run in runs}
+    granted |= {row["run_id"] for row in await evidence.sql.fetch("SELECT run_id FROM attempts WHERE run_id = ANY($1)", list(folders))}
     return problems + [f"{stranger} wrote without a grant" for stranger in sorted(folders - granted)]
 
 

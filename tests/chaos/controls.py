@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contracts.command import Command
 from contracts.tokens import ISSUER
 from control_plane import metrics
-from tests.chaos.faults import MANIFEST
 from tests.chaos.fleet import Fleet
 from tests.chaos.stage import Stage, behind
+from tests.chaos.table import MANIFEST
 from tests.control_plane.installation import running
 from tests.control_plane.waiting import eventually
 

@@ -15,9 +15,10 @@ from control_plane.api.app import create_app
 from stratum.local.ports import choose_port
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
+from tests.chaos.network import Network
 from tests.chaos.oracle import Evidence, violations
 from tests.chaos.parts import Part
-from tests.chaos.wire import Network, Wire
+from tests.chaos.wire import Wire
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation, Role, prepare_topics, running
 from tests.control_plane.launcher import Launcher, following

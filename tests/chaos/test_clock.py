@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import control_plane
-from tests.chaos.faults import WHOLE
 from tests.chaos.stage import staged
+from tests.chaos.table import WHOLE
 from tests.control_plane.installation import Installation
 
 CLOCKS = {"now", "utcnow", "today", "time", "time_ns"}

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.wire import Network, Wire, http_answer
+from tests.chaos.network import Network
+from tests.chaos.traps import http_answer
+from tests.chaos.wire import Wire
 
 
 @pytest.fixture

@@ -1,88 +1,22 @@
 """A TCP way between two parts that breaks on demand, and remembers what went through: the evidence that a fault was there.
 
-`Network` runs all its wires in one thread of their own; every method may be called from any thread.
+Every method may be called from any thread: the work is done in the loop that the wire was made for.
 """
 
 import asyncio
 import re
-import socket
 import struct
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+
+from tests.chaos.traps import Counters, Line, Trap, Verdict, Weather
 
 T = TypeVar("T")
 HOST = "127.0.0.1"
 _CHUNK = 65_536
 _LONGEST_PATTERN = 512
-
-Verdict = Literal["pass", "cut", "lose_answer"]
-
-
-@dataclass
-class Trap:
-    """Waits for bytes on their way to the server.
-
-    Once they come, `then` is called while they are held back, and they are passed on (`pass`), lost with their connection (`cut`), or
-    passed on so that only the server's answer is lost with the connection (`lose_answer`; `then` is called once the answer is there).
-    `answer`: bytes that are sent back in the server's place, before the connection is closed.
-    """
-
-    pattern: re.Pattern[bytes]
-    verdict: Verdict
-    then: Callable[[], None] | None
-    answer: bytes | None
-    times: int
-    sprung: int = 0
-
-    @property
-    def is_armed(self) -> bool:
-        return self.sprung < self.times
-
-
-@dataclass
-class Counters:
-    """What went through a wire."""
-
-    connections: int = 0
-    refused: int = 0
-    cut: int = 0
-    sent: int = 0
-    answered: int = 0
-    swallowed: int = 0
-
-
-@dataclass
-class _Weather:
-    """What the wire does to every connection."""
-
-    refuses: bool = False
-    swallows: bool = False
-    loses_answers: bool = False
-    delay_seconds: float = 0
-    bytes_per_second: float = 0
-    cut_after: int | None = None
-
-
-@dataclass(eq=False)
-class _Line:
-    """One connection: the caller's side and the server's."""
-
-    near: asyncio.StreamWriter
-    far: asyncio.StreamWriter | None = None
-    carried: int = 0
-    awaited: Trap | None = None
-
-    def abort(self) -> None:
-        """Reset both sides, whatever is under way."""
-        for writer in (self.near, self.far):
-            if writer is not None and not writer.transport.is_closing():
-                # without a linger of zero it would be a polite end, not a reset
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                writer.transport.abort()
 
 
 @dataclass(eq=False)
@@ -95,8 +29,8 @@ class Wire:
     loop: asyncio.AbstractEventLoop
     port: int = 0
     counters: Counters = field(default_factory=Counters)
-    _weather: _Weather = field(default_factory=_Weather)
-    _lines: set[_Line] = field(default_factory=set)
+    _weather: Weather = field(default_factory=Weather)
+    _lines: set[Line] = field(default_factory=set)
     _traps: list[Trap] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _held: int = 0
@@ -191,7 +125,7 @@ class Wire:
     async def _heal(self) -> None:
         stuck = self._weather.swallows or self._weather.loses_answers
         closed = self._server is None
-        self._weather = _Weather()
+        self._weather = Weather()
         self._traps.clear()
         if stuck:
             await self._cut()
@@ -199,7 +133,7 @@ class Wire:
             await self.open()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = _Line(writer)
+        line = Line(writer)
         self._lines.add(line)
         self.counters.connections += 1
         try:
@@ -219,7 +153,7 @@ class Wire:
             line.abort()
             self._lines.discard(line)
 
-    async def _forth(self, line: _Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forth(self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """From the caller to the server."""
         tail = b""
         while part := await reader.read(_CHUNK):
@@ -234,7 +168,7 @@ class Wire:
             with suppress(OSError):
                 writer.write_eof()
 
-    async def _spring(self, trap: Trap, line: _Line) -> bool:
+    async def _spring(self, trap: Trap, line: Line) -> bool:
         """Whether the bytes are passed on."""
         trap.sprung += 1
         if trap.verdict == "lose_answer":
@@ -257,7 +191,7 @@ class Wire:
             return False
         return True
 
-    async def _back(self, line: _Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _back(self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """From the server to the caller."""
         read: Callable[[], Awaitable[bytes]] = (lambda: self._kafka_frame(reader)) if self.kafka else (lambda: reader.read(_CHUNK))
         while part := await read():
@@ -275,7 +209,7 @@ class Wire:
         with suppress(OSError):
             writer.write_eof()
 
-    async def _pass_on(self, line: _Line, writer: asyncio.StreamWriter, part: bytes, *, counted: bool = False) -> None:
+    async def _pass_on(self, line: Line, writer: asyncio.StreamWriter, part: bytes, *, counted: bool = False) -> None:
         weather = self._weather
         if weather.swallows:
             self.counters.swallowed += len(part)
@@ -306,59 +240,3 @@ class Wire:
             return b""
         host, port = self.target
         return size + body.replace(host.encode() + struct.pack(">i", port), HOST.encode() + struct.pack(">i", self.port))
-
-
-class Network:
-    """Wires by name, in a thread of their own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
-        self.wires: dict[str, Wire] = {}
-
-    @classmethod
-    @contextmanager
-    def running(cls) -> "Iterator[Network]":
-        """A network that is there inside the block."""
-        network = cls()
-        network._thread.start()
-        try:
-            yield network
-        finally:
-            network._end()
-
-    def wire(self, name: str, address: str, *, kafka: bool = False) -> Wire:
-        """A new way to the server at `address`, which is `host:port` or a URL."""
-        parts = urlsplit(address if "//" in address else f"//{address}")
-        assert parts.hostname is not None
-        assert parts.port is not None
-        wire = Wire(name, (parts.hostname, parts.port), kafka, self._loop)
-        asyncio.run_coroutine_threadsafe(wire.open(), self._loop).result(10)
-        self.wires[name] = wire
-        return wire
-
-    def heal(self) -> None:
-        """All wires as new."""
-        for wire in self.wires.values():
-            wire.heal()
-
-    def _end(self) -> None:
-        async def close() -> None:
-            for wire in self.wires.values():
-                await wire.close()
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(close(), self._loop).result(20)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-def http_answer(status: int, reason: str, body: bytes = b"", **headers: str) -> bytes:
-    """A whole HTTP answer that ends its connection."""
-    lines = [f"HTTP/1.1 {status} {reason}", f"Content-Length: {len(body)}", "Connection: close"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -94,7 +94,7 @@ async def second_sealer(stage: Stage) -> list[str]:
     trap = stage.wire("reconcile_s3").trap(MANIFEST, then=lambda: release.wait(60) and None)
     try:
         (process_id,) = await stage.accept(1)
-        await _sealed_by_another(stage, process_id, lambda: trap.sprung == 1)
+        await _sealed_by_another(stage, process_id, lambda: trap.taken == 1)
     finally:
         release.set()
 
@@ -123,7 +123,7 @@ async def sealer_that_is_late_with_its_verdict(stage: Stage) -> list[str]:
     trap = stage.wire("reconcile_s3").trap(rb"GET /[^ ]+_proposal\.json", then=lambda: release.wait(60) and None)
     try:
         (process_id,) = await stage.accept(1)
-        await _sealed_by_another(stage, process_id, lambda: trap.sprung == 1)
+        await _sealed_by_another(stage, process_id, lambda: trap.taken == 1)
         await drivers[0].propose(b"{}")
     finally:
         release.set()

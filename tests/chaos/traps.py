@@ -17,7 +17,8 @@ class Trap:
 
     Once they come, `then` is called while they are held back, and they are passed on (`pass`), lost with their connection (`cut`), or
     passed on so that only the server's answer is lost with the connection (`lose_answer`; `then` is called once the answer is there).
-    `answer`: bytes that are sent back in the server's place, before the connection is closed.
+    `answer`: bytes that are sent back in the server's place, before the connection is closed. `taken`: how often the bytes came;
+    `sprung`: how often all that follows was done.
     """
 
     pattern: re.Pattern[bytes]
@@ -25,11 +26,12 @@ class Trap:
     then: Callable[[], None] | None
     answer: bytes | None
     times: int
+    taken: int = 0
     sprung: int = 0
 
     @property
     def is_armed(self) -> bool:
-        return self.sprung < self.times
+        return self.taken < self.times
 
 
 @dataclass

@@ -33,17 +33,11 @@ class Wire:
     _lines: set[Line] = field(default_factory=set)
     _traps: list[Trap] = field(default_factory=list)
     _server: asyncio.Server | None = None
-    _held: int = 0
 
     @property
     def address(self) -> str:
         """`host:port` for clients."""
         return f"{HOST}:{self.port}"
-
-    @property
-    def is_held(self) -> bool:
-        """Whether a trap holds bytes back right now."""
-        return self._held > 0
 
     # -- faults ----------------------------------------------------------------------------------------------------------
 
@@ -161,6 +155,7 @@ class Wire:
             trap = next((trap for trap in self._traps if trap.is_armed and trap.pattern.search(seen)), None)
             tail = b"" if trap else seen[-_LONGEST_PATTERN:]
             if trap is not None and not await self._spring(trap, line):
+                await _hang_up(reader, writer)
                 return
             self.counters.sent += len(part)
             await self._pass_on(line, writer, part, counted=True)
@@ -170,35 +165,32 @@ class Wire:
 
     async def _spring(self, trap: Trap, line: Line) -> bool:
         """Whether the bytes are passed on."""
-        trap.sprung += 1
+        trap.taken += 1
         if trap.verdict == "lose_answer":
             line.awaited = trap
             return True
-        if trap.then is not None:
-            self._held += 1
-            try:
-                await asyncio.to_thread(trap.then)
-            finally:
-                self._held -= 1
+        await self._act(trap)
         if trap.answer is not None:
             line.near.write(trap.answer)
             await line.near.drain()
-            line.near.write_eof()
-            await asyncio.sleep(0.05)  # the answer is read before the reset; a longer wait would only be slower
-        if trap.verdict == "cut" or trap.answer is not None:
+        trap.sprung += 1
+        if trap.verdict == "cut":
             self.counters.cut += 1
             line.abort()
-            return False
-        return True
+        return trap.answer is None and trap.verdict == "pass"
+
+    async def _act(self, trap: Trap) -> None:
+        if trap.then is not None:
+            await asyncio.to_thread(trap.then)
 
     async def _back(self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """From the server to the caller."""
         read: Callable[[], Awaitable[bytes]] = (lambda: self._kafka_frame(reader)) if self.kafka else (lambda: reader.read(_CHUNK))
         while part := await read():
             if line.awaited is not None:
-                if line.awaited.then is not None:
-                    await asyncio.to_thread(line.awaited.then)
+                await self._act(line.awaited)
                 self.counters.cut += 1
+                line.awaited.sprung += 1
                 line.abort()
                 return
             if self._weather.loses_answers:
@@ -240,3 +232,12 @@ class Wire:
             return b""
         host, port = self.target
         return size + body.replace(host.encode() + struct.pack(">i", port), HOST.encode() + struct.pack(">i", self.port))
+
+
+async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Leave the server, and let the caller read what it was answered: bytes of its that nobody reads would make the end a reset."""
+    writer.transport.abort()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(5):
+            while await reader.read(_CHUNK):
+                pass

@@ -19,7 +19,6 @@ class Part:
         self.role = role
         self._start = (role, {**os.environ, **environment}, str(log), clock)
         self._process: multiprocessing.process.BaseProcess | None = None
-        self.deaths = 0
 
     @property
     def is_running(self) -> bool:
@@ -40,7 +39,6 @@ class Part:
     def kill(self) -> None:
         """`kill -9`."""
         self._end(signal.SIGKILL)
-        self.deaths += 1
 
     def terminate(self) -> int | None:
         """SIGTERM; returns its exit code."""

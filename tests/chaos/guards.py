@@ -82,7 +82,7 @@ GUARDS: dict[str, CodeGuard | SqlGuard] = {
         relay._publish, "delivered = await publisher.publish(batch) if batch else []",
         "await publisher.publish(batch); delivered = [message.tag for message in batch]",
     ),
-    "one relay leads": CodeGuard(relay._lead, 'SELECT pg_try_advisory_lock($1)"', 'SELECT $1 IS NOT NULL"'),
+    "one relay leads": CodeGuard(relay._lead, 'SELECT pg_try_advisory_lock($1)"', 'SELECT $1::bigint IS NOT NULL"'),
     "a manifest is put create-only": CodeGuard(Storage.put_new, 'IfNoneMatch="*", ', ""),
     "an attempt only moves forward": SqlGuard("end_attempt", "AND rank < 60\n", "\n"),
     "a list is asked for what ended before it": SqlGuard("attempts_of_cluster", "AND a.lease_until < :began_at)", ")"),

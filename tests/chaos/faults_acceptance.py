@@ -96,18 +96,19 @@ async def _(stage: Stage) -> list[str]:
     stage.fleet.play = holds
     (process_id,) = await stage.accept(1)
     await stage.launcher.command(process_id)
-    async with stage.sql.transaction():
+    # the other connection looks: what a transaction sees of other connections stays as it was at its first look
+    async with stage.installation.sql() as watch, stage.sql.transaction():
         await stage.sql.execute("SELECT FROM processes WHERE id = $1 FOR UPDATE", process_id)
         path = f"/v1/processes/{process_id}/cancel"
         held = [asyncio.create_task(stage.caller.post(path)) for _ in range(4)]
         waiting = "SELECT count(*) >= 4 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        await eventually(lambda: stage.sql.fetchval(waiting), 60, "four connections that wait")
+        await eventually(lambda: watch.fetchval(waiting), 60, "four connections that wait")
         refused = await stage.caller.get(f"/v1/processes/{process_id}")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
         for task in held:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
         backends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        await stage.sql.execute(backends)
+        await watch.execute(backends)
     hold.set()
     return [process_id]

@@ -123,8 +123,11 @@ async def _(stage: Stage) -> list[str]:
 
     stage.fleet.play = play
     ids = await stage.accept(1)
-    await stage.settled(ids)
-    assert raced
+
+    async def both() -> bool:
+        return bool(raced)
+
+    await eventually(both, 60, "the end of the race")
     return ids
 
 

@@ -9,7 +9,8 @@ SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependen
 	deploy/local/kind deploy/local/minikube deploy/local/one-node deploy/local/test-cluster)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help demo test test-cluster check format contracts sbom audit tpch clean
+MINUTES ?= 10
+.PHONY: help demo test test-cluster chaos soak check format contracts sbom audit tpch clean
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -21,6 +22,12 @@ test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
 
 test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes, run the main job there, break parts of it
 	@deploy/local/test-cluster
+
+chaos: .venv/ready ## Break every connection and kill every part, with and without each guard; one oracle for all
+	$(BIN)/pytest tests/chaos
+
+soak: .venv/ready ## Steady load and random kills for MINUTES (default 10): nothing is lost, nothing grows
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 check: .venv/ready ## Format, lint, types, import rules, generated files, lock files, shell scripts
 	$(BIN)/ruff format --check .

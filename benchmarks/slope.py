@@ -1,0 +1,29 @@
+"""Whether a series is flat: the Theil-Sen slope over its second half, which a few wild samples (a restart, a collection) do not move."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """`growth`: what the series gains, by its slope, in as long as the second half took, as a part of its median there."""
+
+    level: float
+    growth: float
+
+    def is_flat(self, tolerance: float) -> bool:
+        """Whether it grows by no more than the tolerance; falling is fine."""
+        return self.growth <= tolerance
+
+
+def trend(samples: Sequence[tuple[float, float]]) -> Trend | None:
+    """Of `(seconds, value)` samples. None: fewer than ten, of which nothing can be said."""
+    if len(samples) < 10:
+        return None
+    half = samples[len(samples) // 2 :]
+    slopes = [(later[1] - earlier[1]) / (later[0] - earlier[0]) for earlier, later in combinations(half, 2) if later[0] > earlier[0]]
+    level = median(value for _, value in half)
+    gained = median(slopes) * (half[-1][0] - half[0][0])
+    return Trend(level, gained / level if level else gained)

@@ -1,0 +1,242 @@
+"""A platform under steady load while its parts are killed at random: in the end nothing is lost, and nothing has grown.
+
+    python -m benchmarks.soak --minutes 30 [--seed 7] [--kill-every 20] [--json soak.json]
+
+Exit code 0: the oracle has nothing to say, and every series is flat (judged from ten minutes on). The seed is printed; the same seed
+makes the same choices of work and of victims.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import psutil
+from confluent_kafka import Consumer, TopicPartition
+
+from benchmarks.samples import Samples
+from benchmarks.slope import Trend, trend
+from tests.chaos.ledger import Ledger
+from tests.chaos.oracle import Evidence, violations
+from tests.control_plane.caller import announced, parquet
+from tests.control_plane.waiting import eventually
+from tests.e2e.platform import FINAL, Platform, running_platform
+
+TOLERANCE = 0.25
+"""Growth over the second half, as a part of the median, that still counts as flat."""
+JUDGED_FROM_MINUTES = 10
+PARTS = ("api", "relay", "reconcile", "launcher", "postgres", "kafka", "s3")
+ENTITY, VERSION = "soak", "v1"
+WORK: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("filter", {"condition": "delay > 0"}),
+    ("aggregate", {"group_by": ["carrier"], "measures": [{"function": "count", "name": "n"}]}),
+    ("profile", {}),
+    ("sql", {"query": "SELECT carrier, sum(delay) AS total FROM source GROUP BY carrier"}),
+)
+QUIET_SECONDS = 300.0
+"""For what is under way at the end to end."""
+
+
+@dataclass
+class Soak:
+    """What was done and found."""
+
+    seed: int
+    accepted: list[str] = field(default_factory=list)
+    kills: dict[str, int] = field(default_factory=dict)
+    cancels: int = 0
+    retries: int = 0
+    uploads: int = 0
+    states: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    trends: dict[str, Trend] = field(default_factory=dict)
+
+    def steep(self) -> list[str]:
+        """Series that grow."""
+        return [name for name, found in self.trends.items() if not found.is_flat(TOLERANCE)]
+
+    def table(self) -> str:
+        """For people."""
+        done = f"seed {self.seed}: {len(self.accepted)} processes {self.states}, {self.cancels} cancels, {self.retries} retries"
+        lines = [f"{done}, {self.uploads} uploads; killed {self.kills}", f"{'series':40} {'median':>14} {'growth':>8}"]
+        lines += [f"{name:40} {found.level:14.1f} {found.growth:8.1%}" for name, found in sorted(self.trends.items())]
+        return "\n".join([*lines, *(self.problems or ["the oracle has nothing to say"])])
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        trends = {name: {"level": found.level, "growth": found.growth} for name, found in self.trends.items()}
+        return {**self.__dict__, "trends": trends, "tolerance": TOLERANCE, "steep": self.steep()}
+
+
+async def soak(platform: Platform, minutes: float, kill_every: float, seed: int) -> Soak:
+    """Load, kill, wait, judge."""
+    done, chance = Soak(seed), random.Random(seed)
+    samples = Samples(platform.home, platform.document["database_url"])
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_load(platform, done, random.Random(chance.random()), stop))
+        tasks.create_task(_kill(platform, done, random.Random(chance.random()), kill_every, stop))
+        tasks.create_task(_sample(platform, samples, stop))
+        await asyncio.sleep(minutes * 60)
+        stop.set()
+    await asyncio.to_thread(platform.up)
+    await _judge(platform, done)
+    done.trends = {name: found for name, series in samples.series.items() if (found := trend(series)) is not None}
+    return done
+
+
+async def _load(platform: Platform, done: Soak, chance: random.Random, stop: asyncio.Event) -> None:
+    headers = {"Authorization": f"Bearer {platform.document['token']}"}
+    async with httpx.AsyncClient(base_url=platform.document["url"], headers=headers, timeout=30) as http:
+        await _upload(http, done, VERSION)
+        number = 0
+        while not stop.is_set():
+            number += 1
+            try:
+                await _one(http, done, chance, number)
+            except httpx.TransportError:
+                continue  # a part was killed; `_one` sent again whatever was accepted
+            finally:
+                await _pause(stop, 1 + chance.random() * 2)
+
+
+async def _one(http: httpx.AsyncClient, done: Soak, chance: random.Random, number: int) -> None:
+    """One process, and now and then a cancel of it, a retry or an upload."""
+    action, parameters = chance.choice(WORK)
+    body = {"entity_id": ENTITY, "data_version": VERSION, "action": action, "parameters": parameters, "output_dataset": f"d{number}"}
+    answer = await _insist(http, "/v1/processes", body)
+    process_id = str(answer.raise_for_status().json()["id"])
+    done.accepted.append(process_id)
+    if chance.random() < 0.15:
+        await asyncio.sleep(chance.random() * 5)
+        if (await _insist(http, f"/v1/processes/{process_id}/cancel")).status_code == 202:
+            done.cancels += 1
+    if chance.random() < 0.1:
+        await _upload(http, done, f"v{number}")
+    if chance.random() < 0.15:
+        again = await _insist(http, f"/v1/processes/{chance.choice(done.accepted)}/retry")
+        if again.status_code == 202:
+            done.accepted.append(str(again.json()["id"]))
+            done.retries += 1
+
+
+async def _insist(http: httpx.AsyncClient, path: str, body: Any = None) -> httpx.Response:
+    """POST until there is an answer other than 'not now'."""
+    while True:
+        try:
+            answer = await http.post(path, json=body)
+        except httpx.TransportError:
+            await asyncio.sleep(0.5)
+            continue
+        if answer.status_code != 503:
+            return answer
+        await asyncio.sleep(float(answer.headers.get("Retry-After", 1)))
+
+
+async def _upload(http: httpx.AsyncClient, done: Soak, version: str) -> None:
+    path = f"/v1/entities/{ENTITY}/versions/{version}/datasets/source/uploads"
+    data = parquet()
+    answer = await _insist(http, path, {"files": [announced("part-00000.parquet", data)]})
+    upload = answer.raise_for_status().json()
+    async with httpx.AsyncClient() as store:
+        for target in upload["files"]:
+            while True:
+                try:
+                    put = await store.put(target["url"], content=data, headers=target["headers"])
+                except httpx.TransportError:
+                    await asyncio.sleep(0.5)
+                    continue
+                if put.is_success or put.status_code == 412:  # there already: the answer to the first try was lost
+                    break
+                await asyncio.sleep(0.5)
+    (await _insist(http, f"{path}/{upload['upload_id']}/seal")).raise_for_status()
+    done.uploads += 1
+
+
+async def _kill(platform: Platform, done: Soak, chance: random.Random, every: float, stop: asyncio.Event) -> None:
+    while not await _pause(stop, every * (0.5 + chance.random())):
+        pids = (await asyncio.to_thread(platform.up))["pids"]
+        part = chance.choice(PARTS)
+        try:
+            psutil.Process(pids[part]).kill()
+        except psutil.NoSuchProcess:
+            continue
+        done.kills[part] = done.kills.get(part, 0) + 1
+
+
+async def _sample(platform: Platform, samples: Samples, stop: asyncio.Event) -> None:
+    while not await _pause(stop, 3):
+        await samples.take(platform.document["pids"])
+
+
+async def _judge(platform: Platform, done: Soak) -> None:
+    """Wait until all have ended; then the oracle over everything."""
+    sql = await asyncpg.connect(platform.document["database_url"])
+    try:
+        all_ended = "SELECT NOT EXISTS (SELECT FROM processes WHERE ended_at IS NULL)"
+        with suppress(AssertionError):  # the oracle says it better
+            await eventually(lambda: sql.fetchval(all_ended), QUIET_SECONDS, "the end of all processes")
+        rows = await sql.fetch("SELECT state, count(*) AS n FROM processes GROUP BY state")
+        done.states = {row["state"]: row["n"] for row in rows}
+        commands = await asyncio.to_thread(_commands, platform.document["kafka"]["bootstrap"])
+        done.problems = await violations(Evidence(sql, platform.s3, commands, Ledger()), sorted(set(done.accepted)))
+        if set(done.states) - set(FINAL):
+            done.problems.append(f"not all have ended: {done.states}")
+    finally:
+        await sql.close()
+
+
+def _commands(bootstrap: str) -> list[bytes]:
+    """Every message on the command topic."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "soak", "enable.auto.commit": False})
+    topic = "stratum.commands.v1"
+    try:
+        parts = [TopicPartition(topic, number, 0) for number in consumer.list_topics(topic, timeout=20).topics[topic].partitions]
+        left = sum(high - low for low, high in (consumer.get_watermark_offsets(part, timeout=20) for part in parts))
+        consumer.assign(parts)
+        values: list[bytes] = []
+        while len(values) < left:
+            values += [message.value() for message in consumer.consume(min(left - len(values), 1000), 20) if message.error() is None]
+        return values
+    finally:
+        consumer.close()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> bool:
+    """Whether it was stopped meanwhile."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def main() -> int:
+    """Soak and judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--kill-every", type=float, default=20, help="seconds, on average")
+    parser.add_argument("--json", type=Path, default=Path("soak.json"))
+    chosen = parser.parse_args()
+    print(f"seed {chosen.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder, running_platform(Path(folder) / "home") as platform:
+        done = asyncio.run(soak(platform, chosen.minutes, chosen.kill_every, chosen.seed))
+    print(done.table())
+    chosen.json.write_text(json.dumps(done.document(), indent=2))
+    steep = done.steep() if chosen.minutes >= JUDGED_FROM_MINUTES else []
+    if steep:
+        print(f"these grow by more than {TOLERANCE:.0%}: {', '.join(steep)}")
+    return int(bool(done.problems or steep))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

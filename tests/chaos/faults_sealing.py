@@ -1,0 +1,126 @@
+"""Chaos rows: the reconciler, the store and the database; and everything at once."""
+
+import asyncio
+import signal
+
+from contracts.command import Command
+from tests.chaos.fleet import Fleet
+from tests.chaos.stage import Stage
+from tests.chaos.table import COMMIT, MANIFEST, fault, sprung, until
+from tests.chaos.traps import http_answer
+
+
+@fault("the reconciler is killed between the manifest and the commit", smoke=True)
+async def _(stage: Stage) -> list[str]:
+    trap = stage.wire("reconcile_s3").trap(MANIFEST, "lose_answer", then=stage.reconcile.kill)
+    ids = await stage.accept(1)
+    await sprung(trap)
+    assert await stage.sql.fetchval("SELECT state FROM processes WHERE id = $1", ids[0]) == "sealing"
+    await stage.reconcile.restart()
+    return ids
+
+
+@fault("the answer to the manifest's PUT is lost")
+async def _(stage: Stage) -> list[str]:
+    trap = stage.wire("reconcile_s3").trap(MANIFEST, "lose_answer", times=2)
+    ids = await stage.accept(1)
+    await sprung(trap)
+    return ids
+
+
+@fault("the database's answer to the COMMIT of a seal is lost")
+async def _(stage: Stage) -> list[str]:
+    wire = stage.wire("reconcile_postgres")
+    traps = []
+    put = stage.wire("reconcile_s3").trap(MANIFEST, then=lambda: traps.append(wire.trap(COMMIT, "lose_answer")))
+    ids = await stage.accept(1)
+    await sprung(put)
+    await sprung(traps[0])
+    return ids
+
+
+@fault("the store answers 500, 503 and 507", smoke=True)
+async def _(stage: Stage) -> list[str]:
+    wire = stage.wire("reconcile_s3")
+    answers = ((500, "Internal Server Error"), (503, "Slow Down"), (507, "Insufficient Storage"))
+    traps = [wire.trap(MANIFEST, answer=http_answer(*answer), times=2) for answer in answers]
+    ids = await stage.accept(2)
+    await stage.settled(ids)
+    assert [trap.sprung for trap in traps] == [2, 2, 2]
+    return ids
+
+
+@fault("the store is away while seals wait")
+async def _(stage: Stage) -> list[str]:
+    stage.wire("reconcile_s3").refuse()
+    ids = await stage.accept(2)
+    query = "SELECT count(DISTINCT process_id) > 0 FROM events WHERE process_id = ANY($1::uuid[]) AND type = 'waiting'"
+    await until(stage, query, ids, "a process that says what its seal waits for")
+    stage.wire("reconcile_s3").heal()
+    return ids
+
+
+@fault("store and database are slow")
+async def _(stage: Stage) -> list[str]:
+    for name in ("reconcile_s3", "reconcile_postgres", "relay_postgres", "api_postgres"):
+        stage.wire(name).delay(0.1)
+    ids = await stage.accept(3)
+    await stage.settled(ids)
+    return ids
+
+
+@fault("the reconciler is cut off from the database while events come")
+async def _(stage: Stage) -> list[str]:
+    wire = stage.wire("reconcile_postgres")
+    wire.refuse()
+    ids = await stage.accept(3)
+    query = "SELECT count(*) = 3 FROM processes WHERE id = ANY($1::uuid[]) AND state = 'sealing'"
+    await until(stage, query, ids, "three seals that nobody can make")
+    wire.heal()
+    return ids
+
+
+@fault("the reconciler is cut off from the broker")
+async def _(stage: Stage) -> list[str]:
+    wire = stage.wire("reconcile_kafka")
+    wire.refuse()
+
+    async def play(fleet: Fleet, command: Command) -> None:
+        driver = fleet.driver(command)
+        await fleet.started(driver)
+        await driver.make()
+        await fleet.launcher.say("ended", command)
+
+    stage.fleet.play = play
+    ids = await stage.accept(2)
+    query = "SELECT count(*) = 2 FROM processes WHERE id = ANY($1::uuid[]) AND state = 'running'"
+    await until(stage, query, ids, "two runs of which only events tell the end")
+    wire.heal()
+    return ids
+
+
+@fault("connections break in the middle of a message, everywhere")
+async def _(stage: Stage) -> list[str]:
+    for wire in stage.network.wires.values():
+        wire.cut_after(60_000)
+        wire.cut()
+    ids = await stage.accept(6)
+    await stage.settled(ids)
+    assert sum(wire.counters.cut for wire in stage.network.wires.values()) >= 6
+    return ids
+
+
+@fault("SIGKILL and SIGTERM of relay and reconciler under load")
+async def _(stage: Stage) -> list[str]:
+    ids: list[str] = []
+    for turn in range(4):
+        ids += await stage.accept(3, first=3 * turn)
+        for part in (stage.relay, stage.reconcile):
+            if turn % 2:
+                # a role that is asked to end before it has begun to listen for that ends by the signal itself
+                assert await asyncio.to_thread(part.terminate) in (0, -signal.SIGTERM)
+            else:
+                await asyncio.to_thread(part.kill)
+        for part in (stage.relay, stage.reconcile):
+            await part.restart()
+    return ids

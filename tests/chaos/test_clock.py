@@ -1,0 +1,38 @@
+"""No decision is taken on a role's own clock: by construction, and with clocks that are ten minutes wrong."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import control_plane
+from tests.chaos.stage import staged
+from tests.chaos.table import WHOLE
+from tests.control_plane.installation import Installation
+
+CLOCKS = {"now", "utcnow", "today", "time", "time_ns"}
+
+
+def _readings(source: str) -> list[str]:
+    """Calls that read the clock of the machine: `datetime.now()`, `time.time()` and their kin."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    found = [call for call in calls if isinstance(call, ast.Attribute) and call.attr in CLOCKS]
+    return [ast.unparse(call) for call in found if ast.unparse(call.value) in ("datetime", "time", "date", "datetime.datetime")]
+
+
+def test_the_control_plane_never_reads_a_clock_of_its_own() -> None:
+    files = Path(control_plane.__file__).parent.rglob("*.py")
+    assert {str(file): found for file in files if (found := _readings(file.read_text()))} == {}
+
+
+def test_a_reading_would_be_seen() -> None:
+    assert _readings("from datetime import datetime\nx = datetime.now(UTC)\ny = time.time()") == ["datetime.now", "time.time"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clock", [-600, 600])
+async def test_relay_and_reconciler_with_a_wrong_clock(clock: float, empty: Installation, tmp_path: Path) -> None:
+    async with staged(empty, tmp_path, clock=clock) as stage:
+        ids = await stage.accept(3)
+        assert await stage.verdict(ids) == []
+        assert {tuple(await stage.history(process_id)) for process_id in ids} == {WHOLE}

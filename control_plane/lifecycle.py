@@ -187,8 +187,8 @@ async def sealing(connection: Connection, current: Current, proposal_sha256: str
     return begun is not None and await move(connection, current, ProcessState.SEALING, "the files are complete", witness=witness)
 
 
-async def succeeded(connection: Connection, current: Current, metrics: dict[str, Any], datasets: list[dict[str, Any]]) -> bool:
-    """Register the sealed datasets and end the process."""
+async def succeeded(connection: Connection, current: Current, metrics: dict[str, Any] | None, datasets: list[dict[str, Any]]) -> bool:
+    """Register the sealed datasets and end the process. `metrics`: None when nobody can tell any more."""
     if await queries.end_attempt(connection, **current.key, state="succeeded", reason="sealed", error_class=None) is None:
         return False
     for dataset in datasets:

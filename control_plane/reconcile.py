@@ -166,11 +166,7 @@ async def seal_next(reconciler: Reconciler) -> bool:
         await _seal_waits(reconciler, current, error)
         raise
     except ProposalRejected as error:
-        metrics.SEALS.labels("rejected").inc()
-        ending = Ending(AttemptState.FAILED, "PROPOSAL_REJECTED", f"the result was refused: {error}", False)
-        async with reconciler.database.transaction() as connection:
-            await lifecycle.lock(connection, current.id)
-            await lifecycle.ended(connection, current, ending, reconciler.settings.retry_delay_seconds)
+        await _refuse(reconciler, current, error)
         return True
     async with reconciler.database.transaction() as connection:
         await lifecycle.lock(connection, current.id)
@@ -203,6 +199,28 @@ def _put_manifests(storage: Storage, current: Current, checked: Sequence[Checked
         sealed, digest = seal.put_manifest(storage, each.path, manifest)
         rows.append(seal.registration(each.path, sealed, digest))
     return rows[::-1]
+
+
+async def _refuse(reconciler: Reconciler, current: Current, error: ProposalRejected) -> None:
+    """Fail what does not hold, unless it is sealed: what became of the folder after the manifest was put changes nothing."""
+    async with reconciler.database.transaction() as connection:
+        still = await lifecycle.lock(connection, current.id)
+        if still is None or not still.is_about(current.ref):
+            return
+        sealed = await asyncio.to_thread(_sealed, reconciler.storage, still) if still.manifest_put_at is not None else []
+        if sealed:
+            log.warning("the folder was changed after its manifest was put", reason=str(error))
+            await lifecycle.succeeded(connection, still, None, sealed)
+            return
+        metrics.SEALS.labels("rejected").inc()
+        ending = Ending(AttemptState.FAILED, "PROPOSAL_REJECTED", f"the result was refused: {error}", False)
+        await lifecycle.ended(connection, still, ending, reconciler.settings.retry_delay_seconds)
+
+
+def _sealed(storage: Storage, current: Current) -> list[dict[str, object]]:
+    """The rows of what an earlier try sealed of this run, the main one first; none while the main manifest is not there."""
+    found = [(path, seal.find_manifest(storage, path, current.id, current.run_id)) for path in current.outputs]
+    return [seal.registration(path, *there) for path, there in found if there is not None] if found[0][1] is not None else []
 
 
 async def _seal_waits(reconciler: Reconciler, current: Current, error: StorageUnavailable) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -37,6 +38,16 @@ def put_manifest(storage: Storage, path: DatasetPath, manifest: Manifest) -> tup
         else:
             return manifest, _digest(body)
     raise AssertionError("unreachable")
+
+
+def find_manifest(storage: Storage, path: DatasetPath, process_id: UUID, run_id: str | None) -> tuple[Manifest, str] | None:
+    """What this very run has sealed at `path`, with the hash of its bytes. None: nothing, or it is somebody else's."""
+    try:
+        body = storage.get(path.root.bucket, path.manifest_key)
+        found = Manifest.model_validate_json(body)
+    except (ObjectMissing, ValidationError):
+        return None
+    return (found, _digest(body)) if (found.process_id, found.run_id) == (process_id, run_id) else None
 
 
 def registration(path: DatasetPath, manifest: Manifest, digest: str, upload_id: Any = None) -> dict[str, Any]:

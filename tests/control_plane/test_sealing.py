@@ -276,6 +276,19 @@ async def test_a_sealer_that_died_after_its_put_is_followed_by_another(complete:
     assert dataset["created_at"] == left.model_dump(mode="json")["created_at"]
 
 
+async def test_what_a_zombie_adds_between_the_put_and_the_commit_changes_nothing(complete: Complete) -> None:
+    async with complete.installation.reconciler() as reconciler:
+        left = await complete.dead_sealers_manifest(reconciler)
+        async with complete.installation.sql() as sql:
+            await sql.execute("UPDATE attempts SET manifest_put_at = clock_timestamp()")
+        await complete.driver.write(name="part-00001.zstd.parquet")
+        assert await seal_next(reconciler)
+    done = await complete.acme.process(complete.process_id)
+    assert (done["state"], done["artifacts"][0]["rows"]) == ("succeeded", left.rows)
+    assert complete.driver.manifest() == left.to_bytes()
+    assert await complete.acme.history(complete.process_id) == ["accepted", "queued", "running", "sealing", "succeeded"]
+
+
 async def test_a_taken_seal_is_left_to_its_sealer_until_its_lease_is_over(complete: Complete) -> None:
     async with complete.installation.reconciler() as reconciler, complete.installation.sql() as sql:
         await sql.execute("UPDATE attempts SET seal_lease_until = clock_timestamp() + interval '1 hour'")

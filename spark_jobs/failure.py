@@ -23,6 +23,10 @@ _KILLED_FOR_MEMORY = ("exit code 137", "OOMKilled", "exit code 52(")
 """As the kernel ends a container, and as an executor ends itself."""
 _KUBERNETES = "KubernetesClientException"
 _EXECUTOR_LOST = ("ExecutorLostFailure", "FetchFailed", "executor was lost")
+_WORKER_LOST = "Python worker exited unexpectedly"
+_NO_NEWS = "An error occurred while calling "
+"""Begins the line that names the call from Python, and nothing of what went wrong."""
+_MORE_MEMORY = "ask for more `executor_memory`, or for smaller pieces with more `shuffle_partitions`, in `resource_profile`"
 
 
 def describe(error: BaseException) -> RunError:
@@ -58,6 +62,10 @@ def _of_spark(error: Exception) -> JobError:
         return StorageUnavailable(f"the object store cannot be reached or fails: {_first_line(text, *_STORAGE)}")
     if any(mark in text for mark in _EXECUTOR_LOST):
         return SparkFailed("EXECUTOR_LOST", _first_line(text, *_EXECUTOR_LOST))
+    if _WORKER_LOST in text:
+        # the kernel ends the largest process of a pod that is out of memory: that need not be the executor, and leaves no other trace
+        words = "a Python process on an executor was killed or crashed, most often since the pod's memory was used up"
+        return SparkFailed("EXECUTOR_LOST", f"{words}: {_MORE_MEMORY}")
     if _KUBERNETES in text:
         return SparkFailed("KUBERNETES_UNAVAILABLE", f"the Kubernetes API cannot be used: {_first_line(text, _KUBERNETES)}")
     return SparkFailed("SPARK_FAILED", _first_line(text))
@@ -65,13 +73,12 @@ def _of_spark(error: Exception) -> JobError:
 
 def _want_of_memory(text: str) -> str | None:
     """Whose memory was too small, and what to ask for; None: memory was not the trouble."""
-    more = "ask for more `executor_memory`, or for smaller pieces with more `shuffle_partitions`, in `resource_profile`"
     if any(mark in text for mark in _EXECUTOR_LOST) and any(mark in text for mark in _KILLED_FOR_MEMORY):
-        return f"an executor needed more memory than it has and was killed: {more}"
+        return f"an executor needed more memory than it has and was killed: {_MORE_MEMORY}"
     if "OutOfMemoryError" not in text:
         return None
     if _IN_A_TASK in text:
-        return f"an executor ran out of memory: {more}"
+        return f"an executor ran out of memory: {_MORE_MEMORY}"
     return "the driver ran out of memory: ask for more `driver_memory` in `resource_profile`"
 
 
@@ -102,6 +109,6 @@ def _without_plan(message: str) -> str:
 
 def _first_line(text: str, *marks: str) -> str:
     """The first line that holds one of `marks`, without the names of Java classes, and without repeating itself."""
-    lines = [line.strip(" :") for line in text.splitlines() if line.strip() and not line.strip().startswith("at ")]
+    lines = [line.strip(" :") for line in text.splitlines() if line.strip() and not line.strip().startswith(("at ", _NO_NEWS))]
     chosen = next((line for line in lines if any(mark in line for mark in marks)), lines[0] if lines else "")
     return re.split(r":\s{2,}", _JAVA_CLASS.sub("", chosen), maxsplit=1)[0]

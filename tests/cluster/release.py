@@ -56,6 +56,18 @@ class Release(Installation):
             self._environment = {**os.environ, "STRATUM_URL": self.document["url"], "STRATUM_TOKEN": self.document["token"]}
             yield
 
+    @contextmanager
+    def by_service_address(self) -> Iterator[None]:
+        """Reach the API by its Service, as pods do, and not through the API server as forwarded ports. This machine must be a node."""
+        service = self.cluster.get("service", f"{NAME}-api", NAMESPACE)
+        assert service is not None
+        forwarded = self.document["url"]
+        self.document["url"] = f"http://{service['spec']['clusterIP']}"
+        try:
+            yield
+        finally:
+            self.document["url"] = forwarded
+
     def await_answer(self) -> None:
         """Reach the pods that are there now, after an upgrade replaced those that were."""
         for port in self._ports:

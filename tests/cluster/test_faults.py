@@ -122,9 +122,14 @@ def test_driver_out_of_memory(release: Release, flights: str) -> None:
 
 def test_executor_out_of_memory(release: Release, flights: str) -> None:
     process_id = start(release, flights, "executor_oom", executor_mebibytes=4000)
-    process = assert_failed(release, process_id, ["accepted", "queued", "running", "retrying", "queued", "running", "failed"])
+    process = release.wait(process_id, "failed", seconds=280)
+    # the kernel ends the whole executor, which will not fit the next time either, or a Python process of it, which may have had bad luck
+    alone = ["accepted", "queued", "running", "failed"]
+    assert history(release, process_id) in (alone, [*alone[:3], "retrying", *alone[1:]])
     assert "memory" in process["reason"]
     assert "executor_memory" in process["reason"]
+    assert process["artifacts"] == []
+    release.assert_nothing_left(process_id)
 
 
 def test_image_that_does_not_exist(release: Release, flights: str) -> None:
@@ -151,9 +156,10 @@ def test_api_server_restarted(release: Release, flights: str) -> None:
     """The run goes on, nothing is taken for lost while nobody can look, and work accepted meanwhile is done afterwards."""
     process_id = start(release, flights, "api_server", seconds=15)
     await_running(release, process_id)
-    with release.cluster.without_api_server():
+    with release.by_service_address(), release.cluster.without_api_server():
         queued = start(release, flights, "while_away", seconds=1)
         release.wait(queued, "queued")
+    release.await_answer()
     assert_succeeded(release, process_id, WHOLE)
     assert_succeeded(release, queued, WHOLE)
 

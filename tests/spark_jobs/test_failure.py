@@ -1,5 +1,7 @@
 """Failures in words that a person understands."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,23 @@ def test_own_errors_carry_their_class() -> None:
     assert (describe(EmptyInput("nothing")).class_, describe(EmptyInput("nothing")).message) == ("EMPTY_INPUT", "nothing")
     assert (describe(Terminated("stop")).class_, describe(Terminated("stop")).retryable) == ("TERMINATED", True)
     assert (describe(KeyError("x")).class_, describe(KeyError("x")).retryable) == ("UNEXPECTED_ERROR", True)
+
+
+def test_a_killed_python_process_on_an_executor(spark: SparkSession) -> None:
+    def work(_: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(Exception) as raised:
+        spark.sparkContext.parallelize([0], 1).foreach(work)
+    found = describe(raised.value)
+    assert (found.class_, found.retryable) == ("EXECUTOR_LOST", True)
+    assert "executor_memory" in found.message
+
+
+def test_the_call_from_python_is_no_reason(spark: SparkSession) -> None:
+    with pytest.raises(Exception) as raised:
+        spark.sparkContext._jvm.java.lang.Integer.parseInt("many")
+    assert "many" in describe(raised.value).message
 
 
 LOST = """\

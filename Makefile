@@ -18,7 +18,7 @@ demo: .venv/ready ## Run the main job on real flights, with real parts, on this 
 	@$(BIN)/stratum demo
 
 test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
-	$(BIN)/pytest -m "not slow and not cluster" -n $(TEST_WORKERS) --dist loadgroup
+	$(BIN)/pytest -m "not slow and not cluster" -n $(TEST_WORKERS)
 
 test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes, run the main job there, break parts of it
 	@deploy/local/test-cluster

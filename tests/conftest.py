@@ -1,7 +1,6 @@
 """What all tests share."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,18 +8,15 @@ import pytest
 from tests import figures
 from tests.e2e.platform import Platform, running_platform
 from tests.services import services
+from tests.workers import ByFile
 
 __all__ = ["services"]
 
 
-_HAVE_ANOTHER_PLATFORM = Path(__file__).parent / "control_plane"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What the workers of `pytest -n` may take apart: files, but the tests of the one platform stay together."""
-    for item in items:
-        shares = "platform" in getattr(item, "fixturenames", ()) and not item.path.is_relative_to(_HAVE_ANOTHER_PLATFORM)
-        item.add_marker(pytest.mark.xdist_group("platform" if shares else str(item.path)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Who runs what, in `pytest -n`."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

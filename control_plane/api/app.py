@@ -15,7 +15,20 @@ from contracts.identifiers import new_id
 from contracts.live_catalog import LiveCatalog
 from contracts.signing_keys import LiveKeyRing
 from control_plane import metrics, signing_keys
-from control_plane.api import callbacks, datasets, health, keys, permissions, problems, processes, quota, rate_limits, uploads, webhooks
+from control_plane.api import (
+    callbacks,
+    datasets,
+    health,
+    keys,
+    limits,
+    permissions,
+    problems,
+    processes,
+    quota,
+    rate_limits,
+    uploads,
+    webhooks,
+)
 from control_plane.api.authentication import Authenticator
 from control_plane.api.services import Services
 from control_plane.database import Database
@@ -63,7 +76,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     routers = (callbacks.router, *of_tenants, health.router)
     permissions.check_complete(str(route.operation_id) for router in routers for route in router.routes if isinstance(route, APIRoute))
     problems.install(app)
-    app.add_middleware(problems.BodyLimit, limit=settings.max_body_bytes)
+    limits.install(app, settings)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
     rate_limits.install(app, rate_limits.RateLimits.of(*rates))
     app.middleware("http")(_observed)

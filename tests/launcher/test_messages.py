@@ -19,8 +19,9 @@ from contracts.command import Command, ResourceProfile
 from contracts.event import JobEnded, LauncherEvent, Relist
 from contracts.live_catalog import LiveCatalog
 from contracts.tokens import KeyRing
+from contracts.topics import MOST_READ_BYTES
 from launcher.cancel import CancelHandler
-from launcher.consuming import MOST_BYTES, MessageLoop, Subscription
+from launcher.consuming import MessageLoop, Subscription
 from launcher.keys import JwksKeys
 from launcher.observe import DatabaseClock, Observer
 from launcher.process.backend import ProcessBackend
@@ -155,7 +156,7 @@ def test_what_nobody_can_act_on_becomes_a_dead_letter(installation: Installation
         command.model_copy(update={"attempt": 2}).model_dump_json().encode(),
         command.model_copy(update={"flow_token": api.sign(command, "stratum:cancel")}).model_dump_json().encode(),
         command.model_copy(update={"flow_token": stranger.sign(command)}).model_dump_json().encode(),
-        b" " * (MOST_BYTES + 1),
+        b" " * (MOST_READ_BYTES + 1),
         b"",
     ]
     with installation.running():
@@ -170,7 +171,7 @@ def test_what_nobody_can_act_on_becomes_a_dead_letter(installation: Installation
         assert part in reason
     assert all(headers_of(letter)["stratum-topic"] == topics.commands for letter in letters)
     assert len({(headers_of(letter)["stratum-partition"], headers_of(letter)["stratum-offset"]) for letter in letters}) == len(bad)
-    assert headers_of(letters[9])["stratum-cut-from"] == str(MOST_BYTES + 1)
+    assert headers_of(letters[9])["stratum-cut-from"] == str(MOST_READ_BYTES + 1)
     assert letters[0].value() == b"no JSON"
     assert not any(event.type == "refused" for event in installation.kafka.events())
 

@@ -24,7 +24,7 @@ _MOST_REASON_CHARACTERS = 1000
 
 def dead_letter(
     key: str | bytes | None, value: bytes | None, reason: str, topic: str, partition: int, offset: int
-) -> tuple[bytes | None, bytes, dict[str, bytes]]:
+) -> tuple[bytes | None, bytes | None, dict[str, bytes]]:
     """Key, value and headers of a message's dead letter. Whatever the message was, its letter fits its topic: nothing waits behind it."""
     headers = {
         REASON_HEADER: reason[:_MOST_REASON_CHARACTERS].encode(errors="replace"),
@@ -32,12 +32,11 @@ def dead_letter(
         PARTITION_HEADER: str(partition).encode(),
         OFFSET_HEADER: str(offset).encode(),
     }
-    kept = value or b""
-    if len(kept) > MOST_READ_BYTES:
-        headers[CUT_HEADER] = str(len(kept)).encode()
-        kept = kept[:CUT_BYTES]
+    if value is not None and len(value) > MOST_READ_BYTES:
+        headers[CUT_HEADER] = str(len(value)).encode()
+        value = value[:CUT_BYTES]
     name = key.encode(errors="replace") if isinstance(key, str) else key
-    return name[:_MOST_KEY_BYTES] if name is not None else None, kept, headers
+    return name[:_MOST_KEY_BYTES] if name is not None else None, value, headers
 
 
 @dataclass(frozen=True, slots=True)

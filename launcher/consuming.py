@@ -162,7 +162,7 @@ class MessageLoop:
         self._log.error("message rejected", reason=reason[:1000], partition=message.partition(), offset=message.offset())
         place = (self._subscription.topic, int(message.partition() or 0), int(message.offset() or 0))
         key, value, headers = dead_letter(message.key(), message.value(), reason, *place)
-        return Outgoing(self._subscription.topics.dlq(self._subscription.topic), key, value, headers)
+        return Outgoing(self._subscription.topics.dlq(self._subscription.topic), key, value or b"", headers)
 
     def _store(self, consumer: Consumer, message: Message) -> None:
         try:

@@ -26,6 +26,7 @@ class Command:
             self._output = Path(output.name)
         self._process = _processes.Process(target=_become, args=(arguments, environment, output.name))
         self._process.start()
+        self._closed = False
 
     async def ended(self, seconds: float = 60) -> tuple[int, str]:
         """Wait for its end; returns exit code and output."""
@@ -35,10 +36,16 @@ class Command:
             self._process.kill()
             self._process.join()
         self._process.close()
+        self._closed = True
         output = self._output.read_text()
         self._output.unlink()
         assert code is not None, f"still up after {seconds} s: {output}"
         return code, output
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs; False also after `ended`."""
+        return not self._closed and self._process.is_alive()
 
     def kill(self) -> None:
         """SIGKILL."""

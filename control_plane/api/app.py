@@ -32,10 +32,15 @@ from control_plane.api import (
 from control_plane.api.authentication import Authenticator
 from control_plane.api.services import Services
 from control_plane.database import Database
+from control_plane.errors import Busy, Forbidden, HeadersTooLarge, Malformed, RateLimited, TooLarge, TooSlow, Unauthenticated, UriTooLong
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
 
 log = structlog.get_logger()
+_ANY = (UriTooLong, HeadersTooLarge, TooSlow, TooLarge, Malformed, Busy)
+"""Any operation may be refused so: by the limits, before it begins."""
+_OF_ROLES = (Unauthenticated, Forbidden, RateLimited)
+"""Any operation for roles: also a reader's, whose token gives no role."""
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
@@ -113,7 +118,10 @@ def _extend_document(app: FastAPI) -> None:
         document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = schema
         for methods in document["paths"].values():
             for operation in methods.values():
-                operation["x-stratum-access"] = permissions.TABLE[operation["operationId"]]
+                access = permissions.TABLE[operation["operationId"]]
+                operation["x-stratum-access"] = access
+                for status, answer in problems.documented(*(_ANY if access in ("anyone", "run") else (*_ANY, *_OF_ROLES))).items():
+                    operation["responses"].setdefault(str(status), answer)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this as the way to extend the document

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from tests.control_plane.installation import Installation
+from tests.control_plane.waiting import eventually
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["__main__", "control_plane.__main__", "tests.control_plane.commands"])
@@ -41,6 +42,14 @@ class Command:
         self._output.unlink()
         assert code is not None, f"still up after {seconds} s: {output}"
         return code, output
+
+    async def says(self, words: str, seconds: float = 60) -> None:
+        """Wait until its output holds the words."""
+
+        async def look() -> bool:
+            return words in self._output.read_text()
+
+        await eventually(look, seconds, words)
 
     @property
     def is_up(self) -> bool:

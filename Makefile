@@ -9,7 +9,7 @@ SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependen
 	deploy/local/kind deploy/local/minikube deploy/local/one-node deploy/local/test-cluster)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help demo test test-cluster check format contracts tpch clean
+.PHONY: help demo test test-cluster security check format contracts tpch clean
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -21,6 +21,9 @@ test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
 
 test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes, run the main job there, break parts of it
 	@deploy/local/test-cluster
+
+security: .venv/ready ## Much hostile input, made up anew each time: requests, tokens, messages, proposals, other tenants, all limits
+	STRATUM_TEST_HOSTILE=$${STRATUM_TEST_HOSTILE:-20} $(BIN)/pytest -m security --timeout 3600
 
 check: .venv/ready ## Format, lint, types, import rules, generated files, lock files, shell scripts
 	$(BIN)/ruff format --check .

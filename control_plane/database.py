@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class Database:
                 yield connection
             except (*_NO_ANSWER, asyncio.CancelledError):
                 # asked to take back what it does not answer, the server would be waited for as long again
-                connection.terminate()
+                _end(connection)
                 raise
             finally:
                 await _give_back(self._pool, connection)
@@ -180,11 +180,16 @@ async def _give_back(pool: asyncpg.Pool, connection: asyncpg.pool.PoolConnection
         log.warning("a connection to the database was given up", error=type(error).__name__)
 
 
+def _end(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # it broke, and is out of the pool already
+        connection.terminate()
+
+
 async def _commit(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:
     try:
         await transaction.commit()
-    except (*_NO_ANSWER, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.exceptions.OperatorInterventionError) as error:
-        connection.terminate()
+    except (*_NO_ANSWER, asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError) as error:
+        _end(connection)
         raise OutcomeUnknown(
             f"The database did not say whether it stored the change ({type(error).__name__}). Send the request again: a process, upload or"
             " cancellation is the same one when it is asked for again; of keys and secrets look first at what is there.",

@@ -63,10 +63,14 @@ def checked(storage: Storage, current: Current, limits: ProposalLimits) -> list[
 
 
 def _listing(storage: Storage, path: DatasetPath, run_id: str, most: int) -> list[ObjectInfo]:
+    prefix = path.run_prefix(run_id)
     try:
-        return storage.list(path.root.bucket, path.run_prefix(run_id), most + len(_MARKERS))
+        found = storage.list(path.root.bucket, prefix, most + len(_MARKERS))
     except TooMuch as error:
         raise ProposalRejected(f"{error}; a dataset may have {most} files: write fewer and larger ones") from error
+    if sum(item.key.removeprefix(prefix) not in _MARKERS for item in found) > most:
+        raise ProposalRejected(f"there are more than {most} files; a dataset may have {most}: write fewer and larger ones")
+    return found
 
 
 def compare(dataset: ProposedDataset, listing: list[ObjectInfo], prefix: str) -> None:

@@ -25,7 +25,8 @@ def test_a_frozen_store_is_told_of_and_sigterm_leaves_nothing(server: ScriptedSe
     with socket.create_server(("127.0.0.1", 0)) as frozen, told.open("wb") as output:  # connections are made, and nobody reads them
         target = {"name": "part-00000.parquet", "url": f"http://127.0.0.1:{frozen.getsockname()[1]}/x", "headers": {}}
         upload = {"upload_id": "01a20065-f2df-71c8-870b-06a65fa44268", "expires_at": "2100-01-01T00:00:00Z", "files": [target]}
-        server.answers(Reply(201, upload))
+        nothing = {"type": "urn:stratum:problem:not-found", "title": "Not found", "status": 404, "detail": "There is none."}
+        server.answers(Reply(404, nothing), Reply(201, upload))
         environment = {**os.environ, "STRATUM_URL": server.url, "STRATUM_TOKEN": "t", "TMPDIR": str(folder)}
         argv = [str(Path(sys.executable).with_name("stratum")), "ingest", "e", "v", str(rows)]
         process = subprocess.Popen(argv, env=environment, stdout=output, stderr=output)

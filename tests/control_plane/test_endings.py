@@ -14,6 +14,8 @@ from tests.control_plane.launcher import following
 from tests.control_plane.served import served
 from tests.control_plane.waiting import eventually
 
+pytestmark = pytest.mark.security
+
 GRACE_SECONDS = 45
 """`defaults.terminationGracePeriodSeconds` of the chart; tests/helm/test_endings.py compares."""
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -14,6 +14,8 @@ from tests.control_plane.caller import ENTITY, VERSION, Caller, announced, condi
 from tests.control_plane.installation import Installation
 from tests.control_plane.steps import Steps
 
+pytestmark = pytest.mark.security
+
 ROLES = ("viewer", "operator", "admin")
 Ids = Mapping[str, str]
 NAMES_ONLY = {"entity_id", "data_version", "dataset"}
@@ -22,13 +24,11 @@ NAMES_ONLY = {"entity_id", "data_version", "dataset"}
 
 @dataclass(frozen=True)
 class Row:
-    """How an operation is asked for something by its id. `status`: what whoever does not have it is told."""
+    """How an operation is asked for something by its id."""
 
     path: str
     method: str
-    status: int = 404
     body: Any = None
-    query: dict[str, str] = field(default_factory=dict)
 
 
 SAME_FOR_ALL = {"liveness", "readiness", "metrics", "public_keys", "database_time", "list_actions"}
@@ -73,12 +73,10 @@ class Theirs:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def theirs(steps: Steps, acme: Caller) -> Theirs:
-    driver = await steps.succeeded(1)
+    driver = await steps.succeeded(1, callback_url="https://example.com/told")
     entity = f"only-{new_id().hex[:12]}"
     await acme.ingest(entity=entity)
     upload = await acme.begin_upload("open", entity=entity)
-    told = await acme.accepted(2, callback_url="https://example.com/told")
-    await acme.ok("POST", f"/v1/processes/{told['id']}/cancel")
     delivery = (await acme.ok("GET", "/v1/webhooks"))["items"][0]
     key = (await acme.ok("GET", "/v1/keys"))["items"][0]
     ids = {

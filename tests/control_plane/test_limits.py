@@ -14,6 +14,8 @@ from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation
 from tests.control_plane.served import Answer, Served, served
 
+pytestmark = pytest.mark.security
+
 HOST = b"Host: stratum.test\r\n"
 SMALL = {
     "max_connections": 20,

@@ -83,30 +83,43 @@ class Limits:
 
 
 class BodyLimit:
-    """ASGI middleware: refuses a body over `limit` bytes, declared or not, before it is in memory; and one nested deeper than `depth`."""
+    """ASGI middleware: refuses a body over the limit, declared or not, before it is in memory; one nested too deep; and too much of all."""
 
-    def __init__(self, app: Any, limit: int, depth: int) -> None:
+    def __init__(self, app: Any, limits: ApiLimits) -> None:
         self._app = app
-        self._limit = limit
-        self._depth = depth
+        self._limit = limits.max_body_bytes
+        self._depth = limits.max_json_depth
+        self._together = limits.max_bodies_bytes
+        self._held = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Read the whole body within the limit, then hand it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        body = bytearray()
+        try:
+            await self._read(body, scope, receive, send)
+        finally:
+            self._held -= len(body)
+
+    async def _read(self, body: bytearray, scope: Any, receive: Any, send: Any) -> None:
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._limit:
             await problems.response(self._too_large(), scope["path"])(scope, receive, send)
             return
-        body = bytearray()
         more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
             body += message.get("body", b"")
+            self._held += len(message.get("body", b""))
             more = message.get("more_body", False)
+            if self._held > self._together:
+                busy = Busy("This server holds as much of requests' bodies as it may; nothing was done. Send it again.", retry_after=1)
+                await problems.response(busy, scope["path"])(scope, receive, send)
+                return
             if len(body) > self._limit:
                 await problems.response(self._too_large(), scope["path"])(scope, receive, send)
                 return
@@ -127,5 +140,5 @@ class BodyLimit:
 
 def install(app: FastAPI, limits: ApiLimits) -> None:
     """Limit all requests of `app`."""
-    app.add_middleware(BodyLimit, limit=limits.max_body_bytes, depth=limits.max_json_depth)
+    app.add_middleware(BodyLimit, limits=limits)
     app.add_middleware(Limits, limits=limits)

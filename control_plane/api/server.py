@@ -1,6 +1,7 @@
 """The HTTP server of the `api` role: uvicorn, with limits for what comes before there is a request, and an end that loses none."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvicorn
@@ -14,6 +15,7 @@ from control_plane.settings import ApiLimits, ApiSettings
 
 _LINGER_SECONDS = 1.0
 """How long a refused connection is still read from and what comes thrown away: closed at once, the answer would be lost on its way."""
+_BLOCKING_THREADS = 64
 GRACEFUL_SECONDS = 20
 """How long requests under way may take when the server is told to end."""
 
@@ -162,6 +164,11 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._services = services
         self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen. Blocking calls get threads of ours: a few that wait for an object store must not keep the others waiting."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BLOCKING_THREADS))
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Drain, then end."""

@@ -13,6 +13,7 @@ from control_plane.api.limits import nests_deeper
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation
 from tests.control_plane.served import Answer, Served, served
+from tests.control_plane.waiting import eventually
 
 pytestmark = pytest.mark.security
 
@@ -106,6 +107,29 @@ async def test_a_body_over_the_limit_declared_or_not(api: Served) -> None:
     for content in (b" " * 70_000, chunks()):
         answer = await api.client.post("/v1/processes", content=content)
         assert (answer.status_code, answer.json()["type"]) == (413, "urn:stratum:problem:too-large")
+
+
+async def test_bodies_that_are_too_much_together(platform: Installation) -> None:
+    head = b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Content-Length: 60000\r\n\r\n"
+    async with served(platform, max_bodies_bytes=150_000, request_seconds=20) as api:
+        held = [await api.connect() for _ in range(2)]
+        for _, writer in held:
+            writer.write(head + b" " * 59_999)
+            await writer.drain()
+
+        async def full() -> bool:
+            return (await api.client.post("/v1/processes", content=b" " * 60_000)).status_code == 503
+
+        await eventually(full, what="a refusal")
+        refused = await api.client.post("/v1/processes", content=b" " * 60_000)
+        assert (refused.json()["type"], refused.headers["Retry-After"]) == ("urn:stratum:problem:busy", "1")
+        for _, writer in held:
+            writer.close()
+
+        async def room() -> bool:
+            return not await full()
+
+        await eventually(room, what="room for a body again")
 
 
 @pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 10_000, b"[" * 40 + b"]" * 40, b'{"a":[' * 20 + b"]}" * 20])

@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -112,6 +113,16 @@ async def test_every_operation_as_every_role(role: str, target: Target, steps: S
         sent = await asyncio.to_thread(_fuzz, target, role, _credential(role, caller), document, known)
     assert sent > 30
     assert (await target.api.client.get("/healthz")).status_code == 200
+
+
+async def test_an_answer_that_is_not_documented_is_found(target: Target, acme: Caller) -> None:
+    """What the test above is worth."""
+    document = (await target.api.client.get("/openapi.json")).json()
+    operation = document["paths"]["/v1/processes/{process_id}"]["get"]
+    del operation["responses"]["404"]
+    document["paths"] = {"/v1/processes/{process_id}": {"get": operation}}
+    with pytest.raises(FailureGroup, match="Undocumented HTTP status code"):
+        await asyncio.to_thread(_fuzz, target, "admin", _credential("admin", acme), document, {})
 
 
 @pytest.mark.parametrize("kind", ["flow", "run"])

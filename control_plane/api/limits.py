@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from itertools import accumulate
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,8 +16,9 @@ _PROBES = frozenset({"/healthz", "/readyz"})
 _BYTES_READ = re.compile(r"/uploads/[^/]+/seal$")
 """A seal reads every byte that was uploaded: it has a longer limit."""
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]"))
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = bytes.maketrans(b"[]{}", bytes((1, 255, 1, 255)))
+"""One level down, and, read as a signed number, one up."""
 
 
 def nests_deeper(body: bytes, most: int) -> bool:
@@ -26,10 +28,8 @@ def nests_deeper(body: bytes, most: int) -> bool:
     """
     if body.count(b"[") + body.count(b"{") <= most:
         return False
-    brackets = _TEXT.sub(b"", body).translate(_ONE_KIND).translate(None, _NOT_BRACKETS)
-    for _ in range(most):
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    steps = _TEXT.sub(b"", body).translate(_STEPS, _NOT_BRACKETS)
+    return max(accumulate(memoryview(steps).cast("b")), default=0) > most
 
 
 class Limits:

@@ -37,6 +37,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._refused = False
         self._in_head = True
+        self._ended = False
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._ask_in_time()
@@ -56,8 +57,10 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._in_head and self._deadline is None:
             self._ask_in_time()
         super().data_received(data)
-        # the parser keeps a header that is not complete to itself
-        if self._in_head:
+        # the parser keeps a header that is not complete to itself; what came with the end of a request is counted with what comes next
+        if self._ended:
+            self._ended = False
+        elif self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.max_header_bytes + self.limits.max_url_bytes and not self._refused:
                 self._refuse(self._headers_too_large())
@@ -90,7 +93,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of the request is here."""
-        self._in_head = True
+        self._in_head = self._ended = True
         self._forget_deadline()
         super().on_message_complete()
 

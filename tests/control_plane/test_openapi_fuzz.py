@@ -1,6 +1,8 @@
 """The whole OpenAPI document, asked by a machine: as each role, against a real socket, PostgreSQL and S3."""
 
 import asyncio
+import importlib
+import pkgutil
 import time
 import warnings
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ import pytest
 import pytest_asyncio
 import requests
 import schemathesis
+import schemathesis.specs.openapi
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from schemathesis.checks import not_a_server_error
@@ -31,6 +34,9 @@ from tests.control_plane.steps import Steps
 from tests.hostile import SIZE, examples
 
 pytestmark = pytest.mark.security
+# schemathesis imports much of itself only when it is needed; pytest rewrites it then, and Python 3.11 cannot do that in two threads at once
+for _module in pkgutil.walk_packages(schemathesis.specs.openapi.__path__, "schemathesis.specs.openapi."):
+    importlib.import_module(_module.name)
 ROLES = ("none", "viewer", "operator", "admin")
 CHECKS = [
     not_a_server_error,

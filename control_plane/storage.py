@@ -1,6 +1,6 @@
 """The edge to the object store (S3). Blocking calls: run them in a thread."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,7 +105,7 @@ class Storage:
                 raise TooMuch(f"there are more than {most} objects under s3://{bucket}/{prefix}")
         return found
 
-    def pages(self, bucket: str, prefix: str) -> "Iterator[list[ObjectInfo]]":
+    def pages(self, bucket: str, prefix: str) -> Iterator[Sequence[ObjectInfo]]:
         """All objects under a prefix, by key, at most a thousand at once."""
         try:
             with _translated(bucket, prefix):

@@ -38,7 +38,7 @@ def ingest(
     json: Json = False,
 ) -> None:
     """Upload files as a new dataset and seal it. Text becomes typed Parquet; all or nothing."""
-    with ended_by_sigterm(), connect() as client, transfer_progress() as progress:
+    with ended_by_sigterm(), connect(aloud=not json) as client, transfer_progress() as progress:
         manifest = client.ingest(entity, version, files, dataset, null=null, schema=schema, delimiter=delimiter, progress=progress)
     show_manifest(manifest, json=json)
 

@@ -10,7 +10,7 @@ SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependen
 export UV_PYTHON_DOWNLOADS := never
 
 MINUTES ?= 10
-.PHONY: help demo test test-cluster chaos soak check format contracts sbom audit tpch clean
+.PHONY: help demo test test-cluster chaos soak security check format contracts sbom audit tpch clean
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -28,6 +28,9 @@ chaos: .venv/ready ## Break every connection and kill every part, with and witho
 
 soak: .venv/ready ## Steady load and random kills for MINUTES (default 10): nothing is lost, nothing grows
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+
+security: .venv/ready ## Much hostile input, made up anew each time: requests, tokens, messages, proposals, other tenants, all limits
+	STRATUM_TEST_HOSTILE=$${STRATUM_TEST_HOSTILE:-20} $(BIN)/pytest -m security --timeout 3600
 
 check: .venv/ready ## Format, lint, types, import rules, generated files, lock files, shell scripts
 	$(BIN)/ruff format --check .

@@ -176,9 +176,10 @@ class ProcessEvent(Tolerant):
 
 
 class EventPage(Tolerant):
-    """The whole history, oldest first."""
+    """The history, oldest first."""
 
     items: list[ProcessEvent]
+    next_cursor: str | None = None
 
 
 class ActionDescription(Tolerant):

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -99,6 +99,8 @@ ContractVersion = Annotated[Literal[1], BeforeValidator(_is_no_truth_value)]
 
 _MOST_NESTED = 64
 _MOST_BYTES = 256 * 1024
+_LARGEST = 1e38
+"""No column holds more; and a database gives back 1e38 and what is larger with all its digits, as another kind of number."""
 
 
 def _check_storable(value: Any, depth: int = 0) -> None:
@@ -108,9 +110,8 @@ def _check_storable(value: Any, depth: int = 0) -> None:
         case str():
             if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
                 raise ValueError("must hold neither NUL characters nor half surrogate pairs")
-        case float():
-            if not math.isfinite(value):
-                raise ValueError("must hold neither NaN nor infinite numbers")
+        case int() | float() if not -_LARGEST < value < _LARGEST:  # neither is NaN
+            raise ValueError(f"must hold only numbers between -{_LARGEST:g} and {_LARGEST:g}")
         case dict():
             for key, child in value.items():
                 _check_storable(key, depth)
@@ -120,9 +121,21 @@ def _check_storable(value: Any, depth: int = 0) -> None:
                 _check_storable(child, depth + 1)
 
 
+def _digits_more(value: Any) -> int:
+    """By how much numbers grow on their way through a database, which writes them without exponents: 1e-300 takes 302 characters."""
+    match value:
+        case float():
+            return max(len(format(Decimal(repr(value)), "f")) - len(repr(value)), 0)
+        case dict():
+            return sum(map(_digits_more, value.values()))
+        case list():
+            return sum(map(_digits_more, value))
+    return 0
+
+
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
     _check_storable(value)
-    if len(canonical_json(value)) > _MOST_BYTES:
+    if len(canonical_json(value)) + _digits_more(value) > _MOST_BYTES:
         raise ValueError(f"must have at most {_MOST_BYTES} bytes as JSON: it goes into a message")
     return value
 

@@ -14,6 +14,30 @@ CUT_HEADER = "stratum-cut-from"
 MAX_MESSAGE_BYTES = 4_000_000
 """The largest message that topics are made to take."""
 
+MOST_READ_BYTES = 512 * 1024
+"""Longer commands are refused unread; whatever is accepted makes a shorter one. A dead letter keeps values up to this length whole."""
+CUT_BYTES = 64 * 1024
+"""What a dead letter keeps of a longer value."""
+_MOST_KEY_BYTES = 1024
+_MOST_REASON_CHARACTERS = 1000
+
+
+def dead_letter(
+    key: str | bytes | None, value: bytes | None, reason: str, topic: str, partition: int, offset: int
+) -> tuple[bytes | None, bytes | None, dict[str, bytes]]:
+    """Key, value and headers of a message's dead letter. Whatever the message was, its letter fits its topic: nothing waits behind it."""
+    headers = {
+        REASON_HEADER: reason[:_MOST_REASON_CHARACTERS].encode(errors="replace"),
+        TOPIC_HEADER: topic.encode(),
+        PARTITION_HEADER: str(partition).encode(),
+        OFFSET_HEADER: str(offset).encode(),
+    }
+    if value is not None and len(value) > MOST_READ_BYTES:
+        headers[CUT_HEADER] = str(len(value)).encode()
+        value = value[:CUT_BYTES]
+    name = key.encode(errors="replace") if isinstance(key, str) else key
+    return name[:_MOST_KEY_BYTES] if name is not None else None, value, headers
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:

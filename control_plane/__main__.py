@@ -12,17 +12,18 @@ from typing import Annotated, TextIO, cast
 
 import structlog
 import typer
-import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from contracts.errors import ContractError
 from contracts.log_stream import WhileItLasts
-from contracts.pulse import Pulse, serve
+from contracts.pulse import Pulse
+from contracts.pulse import serve as serve_pulse
 from control_plane import reconcile as reconcile_role
 from control_plane import relay as relay_role
 from control_plane import schema, signing_keys, tenants
 from control_plane.api.app import create_app
+from control_plane.api.server import serve
 from control_plane.broker import create_topics
 from control_plane.database import Database
 from control_plane.errors import ControlPlaneError, Unavailable
@@ -55,17 +56,7 @@ def api() -> None:
     """Serve the HTTP API."""
     settings = ApiSettings()
     asyncio.run(_check_schema(settings))
-    # a body is bounded by the app; headers by the server
-    uvicorn.run(
-        create_app(settings),
-        host=settings.http_host,
-        port=settings.http_port,
-        log_config=None,
-        access_log=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=20,
-        server_header=False,
-    )
+    serve(create_app(settings), settings)
 
 
 @cli.command()
@@ -207,7 +198,7 @@ async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> No
 def _watched(settings: WatchSettings) -> Pulse:
     pulse = Pulse(settings.stuck_seconds)
     if settings.metrics_port is not None:
-        serve(settings.metrics_port, pulse)
+        serve_pulse(settings.metrics_port, pulse)
     return pulse
 
 

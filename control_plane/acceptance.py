@@ -16,7 +16,7 @@ from contracts.errors import ImageRefused, SqlRefused
 from contracts.http import ProcessRequest
 from contracts.identifiers import Identifier, new_id
 from contracts.images import ImageSettings
-from contracts.model import sha256_of
+from contracts.model import canonical_json, sha256_of
 from contracts.sizing import resources
 from contracts.sql_guard import check_condition, check_query
 from control_plane import quotas
@@ -27,6 +27,7 @@ from control_plane.retirement.retire import check_not_retired
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
 _PINNED = ("data_version", "dataset", "manifest_sha256", "rows", "bytes")
+MOST_INPUT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ async def accept(
     # Owners can come and go between a refused insert and the look at who it is: then simply try again.
     for _ in range(5):
         work = await resolve(connection, tenant, request, action)
+        _check_size(work)
         cores = resources((i["bytes"] for i in work.inputs), action.complexity, profile, request.resource_profile).all_executor_cores
         try:
             await quotas.check_process(connection, tenant, cores)
@@ -130,6 +132,16 @@ async def accept(
         if owner is not None:
             raise taken(request.entity_id, work.output_data_version, owner)
     raise Conflict("The dataset name changes hands right now; send the request again.")
+
+
+def _check_size(work: Work) -> None:
+    """With at most so much of inputs, and of parameters (see `StorableObject`), every accepted request makes a command that is read."""
+    size = len(canonical_json(work.inputs))
+    if size > MOST_INPUT_BYTES:
+        raise Invalid(
+            f"The request reads {len(work.inputs)} inputs; that is more than fits into a message. Name fewer, or make one dataset of them.",
+            errors=[{"pointer": "/parameters", "detail": "too many inputs"}],
+        )
 
 
 def find_action(catalog: Catalog, name: str) -> Action:

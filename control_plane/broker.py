@@ -74,7 +74,13 @@ class Publisher:
         try:
             for message in batch:
                 headers: list[tuple[str, str | bytes | None]] = list(message.headers.items())
-                producer.produce(message.topic, value=message.value, key=message.key, headers=headers, on_delivery=report(message.tag))
+                try:
+                    producer.produce(message.topic, value=message.value, key=message.key, headers=headers, on_delivery=report(message.tag))
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                        raise
+                    # acceptance makes none; if there is one all the same, those behind it do not wait for it
+                    log.exception("a message is larger than its topic takes", topic=message.topic, bytes=len(message.value or b""))
                 producer.poll(0)
             left = producer.flush(self._seconds + 5)
         except (KafkaException, BufferError) as error:

@@ -3,18 +3,20 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiosql
 import asyncpg
+import structlog
 
 from contracts.model import canonical_json
 from control_plane import schema
-from control_plane.errors import Unavailable
+from control_plane.errors import Busy, OutcomeUnknown, Unavailable
 from control_plane.settings import DatabaseSettings
 
+log = structlog.get_logger()
 queries: Any = aiosql.from_path(Path(__file__).parent / "sql", "asyncpg", mandatory_parameters=False)
 """The statements of `sql/*.sql` by name."""
 
@@ -34,6 +36,9 @@ _PASSING = (
     asyncpg.exceptions.InternalClientError,
 )
 
+# No answer came: the server is frozen, or the way to it.
+_NO_ANSWER = (OSError, TimeoutError)
+
 
 class Database:
     """A pool of connections. Made without touching the server: `connection` and `transaction` do, and say `Unavailable`."""
@@ -42,6 +47,7 @@ class Database:
         self._settings = settings
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
+        self._waiting = 0
 
     async def open(self) -> None:
         """Connect, and refuse a schema that this version does not know.
@@ -59,7 +65,7 @@ class Database:
                     min_size=1,
                     max_size=self._settings.database_pool_size,
                     timeout=3,
-                    command_timeout=15,
+                    command_timeout=self._settings.database_statement_seconds,
                     init=_initialize,
                 )
                 try:
@@ -85,18 +91,49 @@ class Database:
             await self.open()
         assert self._pool is not None  # noqa: S101 - open() either sets it or raises
         try:
-            async with self._pool.acquire(timeout=3) as connection:
+            connection = await self._acquire(self._pool)
+            try:
                 yield connection
+            except (*_NO_ANSWER, asyncio.CancelledError):
+                # asked to take back what it does not answer, the server would be waited for as long again
+                _end(connection)
+                raise
+            finally:
+                await _give_back(self._pool, connection)
         except _PASSING as error:
             if isinstance(error, ValueError):  # a value that the driver cannot send: our defect, not the server's absence
                 raise
             raise _unavailable(error) from error
 
+    async def _acquire(self, pool: asyncpg.Pool) -> asyncpg.pool.PoolConnectionProxy:
+        """A connection, waited for as long as may be and by as many as may."""
+        if self._waiting > self._settings.database_max_waiting:
+            raise Busy("All connections to the database are in use; nothing was changed. Send the request again.", retry_after=1)
+        self._waiting += 1
+        try:
+            return await pool.acquire(timeout=self._settings.database_wait_seconds)
+        finally:
+            self._waiting -= 1
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection inside a transaction, committed when the block ends without an exception."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        """A connection inside a transaction, committed when the block ends without an exception.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: it was to be committed, and no answer came.
+        """
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except (*_NO_ANSWER, asyncio.CancelledError):
+                raise  # `connection` ends the connection, and with it the transaction
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await _commit(connection, transaction)
 
     @asynccontextmanager
     async def tenant(self, tenant: str) -> AsyncIterator[Connection]:
@@ -109,7 +146,7 @@ class Database:
 async def connect(settings: DatabaseSettings) -> asyncpg.Connection:
     """One connection outside the pool, for those who hold an advisory lock on it."""
     async with passing_errors():
-        connection = await asyncpg.connect(settings.database_url, timeout=3, command_timeout=15)
+        connection = await asyncpg.connect(settings.database_url, timeout=3, command_timeout=settings.database_statement_seconds)
         try:
             await _initialize(connection)
             await schema.check(connection)
@@ -133,6 +170,31 @@ async def passing_errors() -> AsyncIterator[None]:
         yield
     except _PASSING as error:
         raise _unavailable(error) from error
+
+
+async def _give_back(pool: asyncpg.Pool, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+    """What was done is done, also when the connection breaks while it is tidied up: the pool ends it, and makes another."""
+    try:
+        await pool.release(connection)
+    except _PASSING as error:
+        log.warning("a connection to the database was given up", error=type(error).__name__)
+
+
+def _end(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # it broke, and is out of the pool already
+        connection.terminate()
+
+
+async def _commit(connection: Connection, transaction: asyncpg.transaction.Transaction) -> None:
+    try:
+        await transaction.commit()
+    except (*_NO_ANSWER, asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError) as error:
+        _end(connection)
+        raise OutcomeUnknown(
+            f"The database did not say whether it stored the change ({type(error).__name__}). Send the request again: a process, upload or"
+            " cancellation is the same one when it is asked for again; of keys and secrets look first at what is there.",
+            retry_after=2,
+        ) from error
 
 
 async def _initialize(connection: asyncpg.Connection) -> None:

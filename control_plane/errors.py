@@ -24,6 +24,10 @@ class ObjectMissing(ControlPlaneError):
     """There is no object under this key."""
 
 
+class TooMuch(ControlPlaneError):
+    """An object, or a listing, is larger than anybody wants to read."""
+
+
 class AlreadyExists(ControlPlaneError):
     """A create-only PUT found something under its key."""
 
@@ -116,6 +120,24 @@ class TooLarge(Refusal):
     status, type, title = 413, "too-large", "Too large"
 
 
+class UriTooLong(Refusal):
+    """Path or query is over the limit."""
+
+    status, type, title = 414, "uri-too-long", "The URL is too long"
+
+
+class HeadersTooLarge(Refusal):
+    """The headers are too many, or over the limit."""
+
+    status, type, title = 431, "headers-too-large", "The headers are too large"
+
+
+class TooSlow(Refusal):
+    """The request did not arrive in time."""
+
+    status, type, title = 408, "too-slow", "The request took too long to arrive"
+
+
 class Invalid(Refusal):
     """The request is understood and wrong; `errors` points to each wrong field."""
 
@@ -154,3 +176,15 @@ class Unavailable(Refusal):
     """A dependency is down; the same request may be sent again."""
 
     status, type, title = 503, "unavailable", "A dependency is unavailable"
+
+
+class Busy(Unavailable):
+    """The server works on as much as it may, or was not done in time; the same request may be sent again."""
+
+    type, title = "busy", "The server is busy"
+
+
+class OutcomeUnknown(Unavailable):
+    """The database did not say whether it stored the change; the same request may be sent again."""
+
+    type, title = "outcome-unknown", "It is not known whether this was done"

@@ -34,9 +34,13 @@ def read(storage: Storage, sources: Sequence[LogSource], offset: int, *, ended: 
             begin, position = position, position + chunk.size
             if position <= offset:
                 continue
-            if sum(map(len, taken)) >= MOST_BYTES:
+            room = MOST_BYTES - sum(map(len, taken))
+            if room <= 0:
                 return _chunk(taken, offset, complete=False)
-            taken.append(storage.get(source.bucket, chunk.key)[max(offset - begin, 0) :])
+            skipped = max(offset - begin, 0)
+            taken.append(storage.part(source.bucket, chunk.key, skipped, room))
+            if chunk.size - skipped > room:  # whoever wrote it made it larger than our own shippers do
+                return _chunk(taken, offset, complete=False)
         if not source.given_up and all(each.key != source.prefix + LOG_END_NAME for each in listed):
             return _chunk(taken, offset, complete=False)
     return _chunk(taken, offset, complete=ended)

@@ -10,11 +10,13 @@ from contracts.command import DatasetName, InputDataset
 from contracts.layout import PROPOSAL_NAME, DatasetPath
 from contracts.manifest import Manifest, schema_fingerprint
 from contracts.proposal import DatasetContent, Proposal, ProposedDataset
-from control_plane.errors import ObjectMissing, ProposalRejected
+from control_plane.errors import ObjectMissing, ProposalRejected, TooMuch
 from control_plane.lifecycle import Current
+from control_plane.settings import ProposalLimits
 from control_plane.storage import ObjectInfo, Storage
 
 _MARKERS = ("_SUCCESS", PROPOSAL_NAME)
+_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,10 @@ def exists(storage: Storage, current: Current) -> bool:
     if current.run_id is None:
         return False
     path = current.outputs[0]
-    key = path.proposal_key(current.run_id)
-    return any(item.key == key for item in storage.list(path.root.bucket, key))
+    return storage.exists(path.root.bucket, path.proposal_key(current.run_id))
 
 
-def checked(storage: Storage, current: Current) -> list[Checked]:
+def checked(storage: Storage, current: Current, limits: ProposalLimits) -> list[Checked]:
     """The proposed datasets of the granted run, the result first, each compared with the listing of its folder.
 
     Raises:
@@ -44,21 +45,32 @@ def checked(storage: Storage, current: Current) -> list[Checked]:
     run_id = current.run_id
     if run_id is None:
         raise ProposalRejected("no run was granted the attempt")
-    proposal = _read(storage, current, run_id)
+    proposal = _read(storage, current, run_id, limits.max_proposal_bytes)
     if (proposal.made_by, proposal.run_id, proposal.entity_id) != (current.ref, run_id, current.entity_id):
         raise ProposalRejected("the proposal was made by another run than the one that was granted the attempt")
     granted = [DatasetName(data_version=path.data_version, dataset=path.dataset) for path in current.outputs]
     by_name = {dataset.output: dataset for dataset in proposal.datasets}
     if set(by_name) != set(granted[: len(by_name)]) or len(by_name) != len(proposal.datasets):
         raise ProposalRejected(
-            f"the run proposes {[d.output.dataset for d in proposal.datasets]}, it was granted {[name.dataset for name in granted]}"
+            f"the run proposes {[d.output.dataset for d in proposal.datasets[:5]]}, it was granted {[name.dataset for name in granted]}"
         )
     result = []
     for path, name in zip(current.outputs, granted, strict=True):
         if name in by_name:
-            compare(by_name[name], storage.list(path.root.bucket, path.run_prefix(run_id)), path.run_prefix(run_id))
+            compare(by_name[name], _listing(storage, path, run_id, limits.max_dataset_files), path.run_prefix(run_id))
             result.append(Checked(path, by_name[name], proposal))
     return result
+
+
+def _listing(storage: Storage, path: DatasetPath, run_id: str, most: int) -> list[ObjectInfo]:
+    prefix = path.run_prefix(run_id)
+    try:
+        found = storage.list(path.root.bucket, prefix, most + len(_MARKERS))
+    except TooMuch as error:
+        raise ProposalRejected(f"{error}; a dataset may have {most} files: write fewer and larger ones") from error
+    if sum(item.key.removeprefix(prefix) not in _MARKERS for item in found) > most:
+        raise ProposalRejected(f"there are more than {most} files; a dataset may have {most}: write fewer and larger ones")
+    return found
 
 
 def compare(dataset: ProposedDataset, listing: list[ObjectInfo], prefix: str) -> None:
@@ -104,10 +116,12 @@ def manifest(current: Current, checked: Checked, now: datetime) -> Manifest:
     )
 
 
-def _read(storage: Storage, current: Current, run_id: str) -> Proposal:
+def _read(storage: Storage, current: Current, run_id: str, most: int) -> Proposal:
     path = current.outputs[0]
     try:
-        body = storage.get(path.root.bucket, path.proposal_key(run_id))
+        body = storage.get(path.root.bucket, path.proposal_key(run_id), most)
+    except TooMuch as error:
+        raise ProposalRejected(f"the proposal is too large: {error}") from error
     except ObjectMissing as error:
         raise ProposalRejected(f"there is no proposal at {path.proposal_key(run_id)}") from error
     if current.proposal_sha256 not in (None, f"sha256:{hashlib.sha256(body).hexdigest()}"):
@@ -115,4 +129,5 @@ def _read(storage: Storage, current: Current, run_id: str) -> Proposal:
     try:
         return Proposal.model_validate_json(body)
     except ValidationError as error:
-        raise ProposalRejected(f"the proposal is not readable: {error.errors()[0]['msg']}") from error
+        problem = error.errors(include_input=False, include_url=False)[0]["msg"]
+        raise ProposalRejected(f"the proposal is not readable: {problem[:_LONGEST_REASON]}") from error

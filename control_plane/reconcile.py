@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from contracts.event import launcher_event
 from contracts.pulse import Pulse
 from contracts.states import AttemptState
-from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER
+from contracts.topics import dead_letter
 from control_plane import lifecycle, metrics, observations, proposals, seal
 from control_plane.broker import Outgoing, Publisher, Subscriber
 from control_plane.database import Database, queries
@@ -38,6 +38,8 @@ class Reconciler:
     database: Database
     storage: Storage
     pulse: Pulse = field(default_factory=Pulse)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Long work is left where it is when this is set: another reconciler, or the next one, goes on."""
 
     async def has_proposal(self, current: Current) -> bool:
         """Whether the granted run of `current` left a proposal."""
@@ -46,7 +48,7 @@ class Reconciler:
 
 async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) -> None:
     """Reconcile until `stop`."""
-    reconciler = Reconciler(settings, Database(settings), Storage(settings), pulse)
+    reconciler = Reconciler(settings, Database(settings), Storage(settings), pulse, stop)
     try:
         await _connected(reconciler.database, stop)
         async with asyncio.TaskGroup() as tasks:
@@ -133,15 +135,11 @@ async def _bury(
     reconciler: Reconciler, subscriber: Subscriber, dead_letters: Publisher, message: Message, reason: str, stop: asyncio.Event
 ) -> None:
     """Put an unreadable message where a person can look at it, with the reason."""
-    log.error("unreadable event", topic=message.topic(), partition=message.partition(), offset=message.offset(), reason=reason)
+    log.error("unreadable event", topic=message.topic(), partition=message.partition(), offset=message.offset(), reason=reason[:1000])
     topics = reconciler.settings.topics
-    headers = {
-        REASON_HEADER: reason,
-        TOPIC_HEADER: str(message.topic()),
-        PARTITION_HEADER: str(message.partition()),
-        OFFSET_HEADER: str(message.offset()),
-    }
-    letter = Outgoing(0, topics.dlq(topics.events), message.key(), message.value(), headers)
+    place = (str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+    key, value, headers = dead_letter(message.key(), message.value(), reason, *place)
+    letter = Outgoing(0, topics.dlq(topics.events), key, value, {name: text.decode() for name, text in headers.items()})
     while not stop.is_set() and not await dead_letters.publish([letter]):
         reconciler.pulse.beat("events")
         await subscriber.keep_alive(1)
@@ -158,7 +156,7 @@ async def seal_next(reconciler: Reconciler) -> bool:
         return True
     structlog.contextvars.bind_contextvars(process_id=str(current.id), attempt=current.attempt)
     try:
-        checked = await asyncio.to_thread(proposals.checked, reconciler.storage, current)
+        checked = await _checked(reconciler, current)
         if not await _begin_manifest(reconciler, current):
             return True
         datasets = await asyncio.to_thread(_put_manifests, reconciler.storage, current, checked)
@@ -174,6 +172,17 @@ async def seal_next(reconciler: Reconciler) -> bool:
     metrics.SEALS.labels("sealed").inc()
     log.info("sealed", location=datasets[0]["location"])
     return True
+
+
+async def _checked(reconciler: Reconciler, current: Current) -> list[Checked]:
+    """What the run left, judged. Whatever it is, it is this one attempt that ends by it, not the role."""
+    try:
+        return await asyncio.to_thread(proposals.checked, reconciler.storage, current, reconciler.settings)
+    except (StorageUnavailable, ProposalRejected):
+        raise
+    except Exception as error:
+        log.exception("a proposal could not be judged")
+        raise ProposalRejected(f"it could not be judged ({type(error).__name__})") from error
 
 
 async def _read(reconciler: Reconciler, process_id: UUID) -> Current | None:

@@ -1,7 +1,6 @@
 """Putting a manifest: the one act that makes a dataset exist. Safe to repeat and to do twice at once."""
 
 import hashlib
-import json
 import time
 from typing import Any
 from uuid import UUID
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 
 from contracts.layout import DatasetPath
 from contracts.manifest import Manifest
-from control_plane.errors import AlreadyExists, ObjectMissing, ProposalRejected, StorageUnavailable
+from control_plane.errors import AlreadyExists, ObjectMissing, ProposalRejected, StorageUnavailable, TooMuch
 from control_plane.storage import Storage
 
 
@@ -74,9 +73,12 @@ def registration(path: DatasetPath, manifest: Manifest, digest: str, upload_id: 
 def _existing(storage: Storage, path: DatasetPath, mine: Manifest) -> tuple[Manifest, str]:
     try:
         body = storage.get(path.root.bucket, path.manifest_key)
-        found = Manifest.model_validate(json.loads(body))
-    except (ObjectMissing, ValueError, ValidationError) as error:
+        found = Manifest.model_validate_json(body)
+    except (ObjectMissing, TooMuch) as error:
         raise ProposalRejected(f"{path.uri(path.manifest_key)} exists and is not a manifest: {error}") from error
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]["msg"][:500]
+        raise ProposalRejected(f"{path.uri(path.manifest_key)} exists and is not a manifest: {problem}") from error
     same_run = (found.process_id, found.run_id) == (mine.process_id, mine.run_id)
     if not same_run and not _is_of_earlier_attempt(found, mine):
         raise ProposalRejected(f"{path.uri(path.manifest_key)} was sealed by run {found.run_id} of process {found.process_id}")

@@ -24,6 +24,9 @@ class DatabaseSettings(BaseSettings):
 
     database_url: PostgresUrl
     database_pool_size: Annotated[int, Field(ge=1)] = 10
+    database_statement_seconds: Annotated[float, Field(gt=0)] = 15
+    database_wait_seconds: Annotated[float, Field(gt=0, description="For a connection of the pool.")] = 3
+    database_max_waiting: Annotated[int, Field(ge=0, description="Who may wait for one at once; more are refused.")] = 100
 
 
 class KafkaSettings(KafkaSecurity):
@@ -115,16 +118,46 @@ class WebhookTargetSettings(BaseSettings):
         return TargetRules(self.webhook_allow, self.webhook_ports)
 
 
+class ApiLimits(BaseSettings):
+    """What requests may take of one replica."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    max_connections: Annotated[int, Field(ge=1)] = 1000
+    max_requests: Annotated[int, Field(ge=1, description="Worked on at once.")] = 200
+    max_url_bytes: Annotated[int, Field(ge=256)] = 16 * 1024
+    max_query_bytes: Annotated[int, Field(ge=128)] = 8 * 1024
+    max_headers: Annotated[int, Field(ge=8)] = 100
+    max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    max_bodies_bytes: Annotated[int, Field(ge=1024, description="Of all bodies in memory at once.")] = 128 * 1024 * 1024
+    max_json_depth: Annotated[int, Field(ge=8, le=500)] = 100
+    request_seconds: Annotated[float, Field(gt=0, description="For a request to arrive, to its last byte.")] = 30
+    answer_seconds: Annotated[float, Field(gt=0, description="For its answer.")] = 30
+    seal_seconds: Annotated[float, Field(gt=0, description="For the seal of an upload, which reads every byte.")] = 900
+    drain_seconds: Annotated[float, Field(ge=0, description="From SIGTERM until no more connections are taken.")] = 0
+
+
 class ApiSettings(
-    DatabaseSettings, StorageSettings, TokenSettings, TimingSettings, OidcSettings, WebhookTargetSettings, SweepSettings, ImageSettings
+    DatabaseSettings,
+    StorageSettings,
+    TokenSettings,
+    TimingSettings,
+    OidcSettings,
+    WebhookTargetSettings,
+    SweepSettings,
+    ImageSettings,
+    ApiLimits,
 ):
     """Everything the `api` role needs."""
+
+    # a request's statements are short; and one that gets no answer must not keep its caller waiting
+    database_statement_seconds: Annotated[float, Field(gt=0)] = 3.5
 
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
     catalog_dir: CatalogFolders = (DEFAULT_FOLDER,)
     jobs_image: Annotated[str, Field(min_length=1)] = DEFAULT_IMAGE
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     tenant_requests_per_second: Annotated[float, Field(ge=0, description="Of this replica; 0: without limit.")] = 0
     anonymous_requests_per_second: Annotated[float, Field(ge=0, description="Of one address without a valid key; 0: without limit.")] = 0
     request_burst_seconds: Annotated[float, Field(gt=0, description="How much of a rate may come at once.")] = 10
@@ -137,7 +170,16 @@ class RelaySettings(DatabaseSettings, KafkaSettings, TokenSettings, TimingSettin
     publish_batch: Annotated[int, Field(ge=1)] = 100
 
 
-class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings, SweepSettings):
+class ProposalLimits(BaseSettings):
+    """What a run may leave to be looked at."""
+
+    model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
+
+    max_proposal_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    max_dataset_files: Annotated[int, Field(ge=1)] = 100_000
+
+
+class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings, SweepSettings, ProposalLimits):
     """Everything the `reconcile` role needs."""
 
 

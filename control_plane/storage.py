@@ -1,7 +1,7 @@
 """The edge to the object store (S3). Blocking calls: run them in a thread."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,11 +11,17 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.trust import trusted_file
-from control_plane.errors import AlreadyExists, ObjectMissing, StorageUnavailable
+from control_plane.errors import AlreadyExists, ObjectMissing, StorageUnavailable, TooMuch
 from control_plane.settings import StorageSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+MOST_BYTES = 64 * 1024 * 1024
+"""Of an object that is read whole, unless its reader says otherwise."""
+MOST_OBJECTS = 200_000
+"""Of a listing, likewise: what a run may leave in its folder has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +65,32 @@ class Storage:
         except AlreadyExists:
             return
 
-    def get(self, bucket: str, key: str) -> bytes:
-        """The whole object; raises `ObjectMissing`."""
+    def get(self, bucket: str, key: str, most: int = MOST_BYTES) -> bytes:
+        """The whole object; raises `ObjectMissing`, and `TooMuch` for more than `most` bytes."""
         with _translated(bucket, key):
-            return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+            with closing(body):
+                found: bytes = body.read(most + 1)
+        if len(found) > most:
+            raise TooMuch(f"s3://{bucket}/{key} has more than {most} bytes")
+        return found
+
+    def part(self, bucket: str, key: str, begin: int, size: int) -> bytes:
+        """At most `size` bytes of an object from `begin` on; `begin` must lie inside of it."""
+        with _translated(bucket, key):
+            answer = self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes={begin}-{begin + size - 1}")
+            with closing(answer["Body"]) as body:
+                found: bytes = body.read(size)
+                return found
+
+    def exists(self, bucket: str, key: str) -> bool:
+        """Whether there is such an object."""
+        try:
+            with _translated(bucket, key):
+                self._client.head_object(Bucket=bucket, Key=key)
+        except ObjectMissing:
+            return False
+        return True
 
     def chunks(self, bucket: str, key: str, size: int = 1 << 20) -> Iterator[bytes]:
         """The object in pieces of at most `size` bytes."""
@@ -79,20 +107,32 @@ class Storage:
         with _translated(bucket, key):
             self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ContentType="application/json")
 
-    def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
-        """All objects under a prefix, by key. None lie in a bucket that does not exist."""
-        return list(self.walk(bucket, prefix))
+    def list(self, bucket: str, prefix: str, most: int = MOST_OBJECTS) -> list[ObjectInfo]:
+        """All objects under a prefix, by key; raises `TooMuch` for more than `most`. None lie in a bucket that does not exist."""
+        found: list[ObjectInfo] = []
+        for page in self.pages(bucket, prefix):
+            found += page
+            if len(found) > most:
+                raise TooMuch(f"there are more than {most} objects under s3://{bucket}/{prefix}")
+        return found
 
-    def walk(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        """As `list`, page after page: for prefixes that hold more than fits into memory."""
+    def pages(self, bucket: str, prefix: str) -> Iterator[Sequence[ObjectInfo]]:
+        """All objects under a prefix, by key, at most a thousand at once."""
         try:
             with _translated(bucket, prefix):
                 for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                    for item in page.get("Contents", ()):
-                        if not item["Key"].endswith("/"):  # some stores list folder markers
-                            yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+                    yield [
+                        ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+                        for item in page.get("Contents", ())
+                        if not item["Key"].endswith("/")  # some stores list folder markers
+                    ]
         except ObjectMissing:
             return
+
+    def walk(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """As `list`, page after page: for prefixes that hold more than fits into memory."""
+        for page in self.pages(bucket, prefix):
+            yield from page
 
     def unfinished_uploads(self, bucket: str, prefix: str) -> "Iterator[UnfinishedUpload]":
         """Multipart uploads under a prefix that were begun and neither completed nor aborted."""

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from contracts.event import LauncherEvent
 from contracts.pulse import Beat, unwatched
-from contracts.topics import CUT_HEADER, OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER, Topics
+from contracts.topics import MOST_READ_BYTES, Topics, dead_letter
 from launcher import metrics
 from launcher.errors import LauncherError, MessageRejected, NotNow
 from launcher.publishing import Outgoing, Publisher, event_message
@@ -21,10 +21,6 @@ from launcher.publishing import Outgoing, Publisher, event_message
 log = structlog.get_logger()
 
 BATCH = 100
-MOST_BYTES = 512 * 1024
-"""Larger messages are refused unread."""
-CUT_BYTES = 64 * 1024
-"""What is kept of them."""
 _POLL_SECONDS = 0.2
 _SESSION_SECONDS = 10
 _FIRST_PAUSE_SECONDS = 0.5
@@ -64,10 +60,12 @@ class MessageLoop:
         self._beat = beat
         self._held: deque[Message] = deque()
         self._pause = _Pause()
+        self._stop = Event()
         self._log = log.bind(topic=subscription.topic)
 
     def run(self, stop: Event) -> None:
-        """Work until `stop`, then finish the batch in hand and commit."""
+        """Work until `stop`, then finish the message in hand and commit; those behind it come again."""
+        self._stop = stop
         consumer = self._consumer()
         try:
             while not stop.is_set():
@@ -136,6 +134,8 @@ class MessageLoop:
         """What to tell of each message that was handled, and what the next one waits for."""
         outcomes: list[list[Outgoing]] = []
         for message in self._held:
+            if self._stop.is_set():
+                break
             self._beat()
             try:
                 outcomes.append(self._outcome(message))
@@ -159,19 +159,10 @@ class MessageLoop:
 
     def _dead_letter(self, message: Message, reason: str) -> Outgoing:
         metrics.MESSAGES.labels(self._subscription.topic, "rejected").inc()
-        self._log.error("message rejected", reason=reason, partition=message.partition(), offset=message.offset())
-        headers = {
-            REASON_HEADER: reason.encode(),
-            TOPIC_HEADER: self._subscription.topic.encode(),
-            PARTITION_HEADER: str(message.partition()).encode(),
-            OFFSET_HEADER: str(message.offset()).encode(),
-        }
-        value = message.value() or b""
-        if len(value) > MOST_BYTES:
-            headers[CUT_HEADER] = str(len(value)).encode()
-            value = value[:CUT_BYTES]
-        key = message.key()
-        return Outgoing(self._subscription.topics.dlq(self._subscription.topic), key, value, headers)
+        self._log.error("message rejected", reason=reason[:1000], partition=message.partition(), offset=message.offset())
+        place = (self._subscription.topic, int(message.partition() or 0), int(message.offset() or 0))
+        key, value, headers = dead_letter(message.key(), message.value(), reason, *place)
+        return Outgoing(self._subscription.topics.dlq(self._subscription.topic), key, value or b"", headers)
 
     def _store(self, consumer: Consumer, message: Message) -> None:
         try:
@@ -186,8 +177,8 @@ def _value(message: Message) -> bytes:
     value: bytes | None = message.value()
     if value is None:
         raise MessageRejected("the message is empty")
-    if len(value) > MOST_BYTES:
-        raise MessageRejected(f"the message has {len(value)} bytes; at most {MOST_BYTES} are read")
+    if len(value) > MOST_READ_BYTES:
+        raise MessageRejected(f"the message has {len(value)} bytes; at most {MOST_READ_BYTES} are read")
     return value
 
 

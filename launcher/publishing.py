@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from contracts.event import LauncherEvent, Relist
+from contracts.topics import MAX_MESSAGE_BYTES
 from launcher import metrics
 from launcher.errors import LauncherError, PublishFailed
 
@@ -46,6 +47,7 @@ class Publisher:
                 "linger.ms": 0,
                 "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
                 "compression.type": "lz4",
+                "message.max.bytes": MAX_MESSAGE_BYTES,
                 "allow.auto.create.topics": False,
             },
             logger=logging.getLogger("kafka"),

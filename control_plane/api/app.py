@@ -20,6 +20,7 @@ from control_plane.api import (
     datasets,
     health,
     keys,
+    limits,
     permissions,
     problems,
     processes,
@@ -32,10 +33,15 @@ from control_plane.api import (
 from control_plane.api.authentication import Authenticator
 from control_plane.api.services import Services
 from control_plane.database import Database
+from control_plane.errors import Busy, Forbidden, HeadersTooLarge, Malformed, RateLimited, TooLarge, TooSlow, Unauthenticated, UriTooLong
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
 
 log = structlog.get_logger()
+_ANY = (UriTooLong, HeadersTooLarge, TooSlow, TooLarge, Malformed, Busy)
+"""Any operation may be refused so: by the limits, before it begins."""
+_OF_ROLES = (Unauthenticated, Forbidden, RateLimited)
+"""Any operation for roles: also a reader's, whose token gives no role."""
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
@@ -76,7 +82,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     routers = (callbacks.router, *of_tenants, health.router)
     permissions.check_complete(str(route.operation_id) for router in routers for route in router.routes if isinstance(route, APIRoute))
     problems.install(app)
-    app.add_middleware(problems.BodyLimit, limit=settings.max_body_bytes)
+    limits.install(app, settings)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
     rate_limits.install(app, rate_limits.RateLimits.of(*rates))
     app.middleware("http")(_observed)
@@ -113,7 +119,10 @@ def _extend_document(app: FastAPI) -> None:
         document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = schema
         for methods in document["paths"].values():
             for operation in methods.values():
-                operation["x-stratum-access"] = permissions.TABLE[operation["operationId"]]
+                access = permissions.TABLE[operation["operationId"]]
+                operation["x-stratum-access"] = access
+                for status, answer in problems.documented(*(_ANY if access in ("anyone", "run") else (*_ANY, *_OF_ROLES))).items():
+                    operation["responses"].setdefault(str(status), answer)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this as the way to extend the document

@@ -34,3 +34,11 @@ def decode_id(cursor: str | None) -> UUID | None:
         return UUID(decode(cursor))
     except ValueError as error:
         raise Invalid("The cursor is not one of ours: take it unchanged from `next_cursor`, or leave it out.") from error
+
+
+def decode_number(cursor: str | None) -> int:
+    """The number of a cursor made of one; 0 for none."""
+    position = "0" if cursor is None else decode(cursor)
+    if len(position) > 9 or not (position.isascii() and position.isdigit()):
+        raise Invalid("The cursor is not one of ours: take it unchanged from `next_cursor`, or leave it out.")
+    return int(position)

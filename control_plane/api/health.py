@@ -39,7 +39,9 @@ async def readyz(services: Injected) -> Response:
     except (ControlPlaneError, TimeoutError) as error:
         checks["s3"] = str(error) or "the object store does not answer in time"
     # without the object store requests are still accepted: their runs wait for it
-    ready = checks["postgres"] == "ok"
+    ready = checks["postgres"] == "ok" and not services.drain.has_begun
+    if services.drain.has_begun:
+        checks["service"] = "it ends soon and takes no new work"
     health = Health(status="ok" if ready else "unavailable", checks=checks)
     return JSONResponse(health.model_dump(), 200 if ready else 503)
 

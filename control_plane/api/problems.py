@@ -10,7 +10,17 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from contracts.http import Problem
-from control_plane.errors import Invalid, Malformed, NotFound, Refusal, StorageUnavailable, TooLarge, Unavailable, UnknownSchema
+from control_plane.errors import (
+    Invalid,
+    Malformed,
+    NotFound,
+    OutcomeUnknown,
+    Refusal,
+    StorageUnavailable,
+    TooLarge,
+    Unavailable,
+    UnknownSchema,
+)
 
 log = structlog.get_logger()
 PROBLEM = "application/problem+json"
@@ -68,6 +78,8 @@ def install(app: FastAPI) -> None:
 
     async def refusal(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Refusal)  # noqa: S101 - registered for this class alone
+        if isinstance(error, OutcomeUnknown) and request.method in ("GET", "HEAD"):
+            error = Unavailable("The database does not answer; nothing was changed. Send the request again.", retry_after=2)
         return response(error, request.url.path)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
@@ -141,41 +153,3 @@ def _pointer(location: tuple[int | str, ...]) -> str:
     place, *rest = location
     parts = [part for part in (rest if place == "body" else [place, *rest]) if part != "[key]"]
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
-
-
-class BodyLimit:
-    """ASGI middleware: refuses a body over `limit` bytes, declared or not, before it is in memory."""
-
-    def __init__(self, app: Any, limit: int) -> None:
-        self._app = app
-        self._limit = limit
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Read the whole body within the limit, then hand it on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._limit:
-            await response(self._refusal(), scope["path"])(scope, receive, send)
-            return
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._limit:
-                await response(self._refusal(), scope["path"])(scope, receive, send)
-                return
-        whole: list[Any] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-
-        async def replay() -> Any:
-            return whole.pop() if whole else await receive()
-
-        await self._app(scope, replay, send)
-
-    def _refusal(self) -> TooLarge:
-        return TooLarge(f"The body may have at most {self._limit} bytes; data files are uploaded through presigned URLs, not in the body.")

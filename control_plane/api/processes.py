@@ -126,13 +126,22 @@ async def get(process_id: UUID, services: Injected, caller: Reader) -> Process:
 
 
 @router.get("/{process_id}/events", operation_id="list_events", responses=documented(*_COMMON, NotFound))
-async def events(process_id: UUID, services: Injected, caller: Reader) -> EventPage:
-    """The whole history, oldest first."""
+async def events(
+    process_id: UUID,
+    services: Injected,
+    caller: Reader,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    cursor: str | None = None,
+) -> EventPage:
+    """The history, oldest first."""
+    after = cursors.decode_number(cursor)
     async with services.database.tenant(caller.tenant) as connection:
-        rows = [row async for row in queries.list_events(connection, tenant=caller.tenant, process_id=process_id)]
-    if not rows:
-        raise _not_found(process_id)
-    return EventPage(items=[ProcessEvent.model_validate(dict(row)) for row in rows])
+        found = queries.list_events(connection, tenant=caller.tenant, process_id=process_id, after=after, limit=limit + 1)
+        rows = [row async for row in found]
+        if not rows and await queries.get_process(connection, tenant=caller.tenant, id=process_id) is None:
+            raise _not_found(process_id)
+    items = [ProcessEvent.model_validate(dict(row)) for row in rows[:limit]]
+    return EventPage(items=items, next_cursor=cursors.encode(str(items[-1].sequence)) if len(rows) > limit else None)
 
 
 @router.get("/{process_id}/logs", operation_id="read_logs", responses=documented(*_COMMON, NotFound))

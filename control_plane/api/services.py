@@ -1,6 +1,6 @@
 """What the API's handlers work with, made once by the composition root."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,6 +13,17 @@ from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
 
 
+class Drain:
+    """Whether this replica is about to end, and takes requests only until nobody sends it any."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+
+    def begin(self) -> None:
+        """From now on the replica is not ready."""
+        self.has_begun = True
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The API's parts."""
@@ -23,6 +34,7 @@ class Services:
     keys: Signer
     catalog: LiveCatalog
     authenticator: Authenticator
+    drain: Drain = field(default_factory=Drain)
 
 
 def _services(request: Request) -> Services:

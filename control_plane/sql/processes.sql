@@ -85,7 +85,7 @@ ORDER BY p.id DESC;
 
 -- name: list_events
 SELECT e.sequence, e.type, e.at, e.data FROM events e JOIN processes p ON p.id = e.process_id
-WHERE p.tenant = :tenant AND e.process_id = :process_id ORDER BY e.sequence;
+WHERE p.tenant = :tenant AND e.process_id = :process_id AND e.sequence > :after ORDER BY e.sequence LIMIT :limit;
 
 -- name: retry_source^
 SELECT entity_id, data_version, action, parameters, input_dataset, output_dataset, output_data_version, resource_profile, priority,

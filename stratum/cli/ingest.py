@@ -1,5 +1,6 @@
 """`ingest`."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,9 +38,23 @@ def ingest(
     json: Json = False,
 ) -> None:
     """Upload files as a new dataset and seal it. Text becomes typed Parquet; all or nothing."""
-    with connect() as client, transfer_progress() as progress:
+    with ended_by_sigterm(), connect(aloud=not json) as client, transfer_progress() as progress:
         manifest = client.ingest(entity, version, files, dataset, null=null, schema=schema, delimiter=delimiter, progress=progress)
     show_manifest(manifest, json=json)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what was made for the while of it is removed."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def show_manifest(manifest: "Dataset", *, json: bool) -> None:

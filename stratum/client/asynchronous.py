@@ -203,7 +203,14 @@ class AsyncClient(KeyCalls):
 
     async def events(self, process_id: UUID | str) -> list[ProcessEvent]:
         """The whole history of a process, oldest first."""
-        return (await self._transport.get(EventPage, _path("processes", process_id, "events"))).items
+        items: list[ProcessEvent] = []
+        cursor: str | None = None
+        while True:
+            query = {"cursor": cursor} if cursor else {}
+            page = await self._transport.get(EventPage, _path("processes", process_id, "events"), query)
+            items += page.items
+            if (cursor := page.next_cursor) is None:
+                return items
 
     async def logs(self, process_id: UUID | str, *, follow: bool = False) -> AsyncIterator[str]:
         """What the driver wrote, in pieces. With `follow` until all is there that will be, else what there is now."""

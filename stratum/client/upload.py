@@ -24,6 +24,8 @@ Progress = Callable[[str, int, int], None]
 UPLOADS_AT_ONCE = 4
 CHUNK_BYTES = 1 << 20
 RETRY_SECONDS = 120.0
+_STORE = httpx.Timeout(20.0, connect=5.0, write=10.0, pool=None)
+"""For one step. A store that stands still is noticed, and said, long before it is given up."""
 SEAL_SECONDS = 900.0
 """The platform reads every byte before it seals."""
 ALREADY_THERE = 412
@@ -101,7 +103,7 @@ async def _put_all(parts: Sequence[Part], targets: Sequence[UploadTarget], progr
             await _put(http, by_name[target.name], target, sent)
 
     try:
-        async with httpx.AsyncClient(timeout=httpx.Timeout(120.0, connect=5.0)) as http, anyio.create_task_group() as group:
+        async with httpx.AsyncClient(timeout=_STORE) as http, anyio.create_task_group() as group:
             for target in targets:
                 group.start_soon(put, http, target)
     except ExceptionGroup as several:

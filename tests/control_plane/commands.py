@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from tests.control_plane.installation import Installation
+from tests.control_plane.waiting import eventually
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["__main__", "control_plane.__main__", "tests.control_plane.commands"])
@@ -26,6 +27,7 @@ class Command:
             self._output = Path(output.name)
         self._process = _processes.Process(target=_become, args=(arguments, environment, output.name))
         self._process.start()
+        self._closed = False
 
     async def ended(self, seconds: float = 60) -> tuple[int, str]:
         """Wait for its end; returns exit code and output."""
@@ -35,10 +37,24 @@ class Command:
             self._process.kill()
             self._process.join()
         self._process.close()
+        self._closed = True
         output = self._output.read_text()
         self._output.unlink()
         assert code is not None, f"still up after {seconds} s: {output}"
         return code, output
+
+    async def says(self, words: str, seconds: float = 60) -> None:
+        """Wait until its output holds the words."""
+
+        async def look() -> bool:
+            return words in self._output.read_text()
+
+        await eventually(look, seconds, words)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs; False also after `ended`."""
+        return not self._closed and self._process.is_alive()
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -39,7 +39,9 @@ class Launcher:
         self.received: dict[str, list[Message]] = defaultdict(list)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow)
-        self._producer = Producer({"bootstrap.servers": installation.kafka_bootstrap, "linger.ms": 0, "log_level": 0})
+        self._producer = Producer(
+            {"bootstrap.servers": installation.kafka_bootstrap, "linger.ms": 0, "log_level": 0, "message.max.bytes": 4_000_000}
+        )
 
     def start(self) -> "Launcher":
         self._thread.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 from botocore.config import Config
 
 from stratum.local import jars, kafka, postgres
@@ -52,6 +53,11 @@ class Server:
             except NotReady:
                 return False
         return True
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The server's first process, while it is up."""
+        return psutil.Process(self._child.pid) if self._child is not None else None
 
     def kill(self) -> None:
         """`kill -9` of all its processes."""

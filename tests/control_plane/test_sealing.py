@@ -220,7 +220,7 @@ class Complete:
         async with reconciler.database.transaction() as connection:
             current = await lifecycle.lock(connection, self.driver.command.process_id)
         assert current is not None
-        (checked,) = proposals.checked(reconciler.storage, current)
+        (checked,) = proposals.checked(reconciler.storage, current, reconciler.settings)
         manifest = proposals.manifest(current, checked, current.now).model_copy(update=changes)
         return seal.put_manifest(reconciler.storage, checked.path, manifest)[0]
 

@@ -66,7 +66,7 @@ async def _put_manifest(direct: Direct, command: Command) -> None:
     async with direct.reconciler.database.transaction() as connection:
         current = await lifecycle.lock(connection, command.process_id)
     assert current is not None
-    (checked,) = proposals.checked(direct.reconciler.storage, current)
+    (checked,) = proposals.checked(direct.reconciler.storage, current, direct.reconciler.settings)
     seal.put_manifest(direct.reconciler.storage, checked.path, proposals.manifest(current, checked, current.now))
 
 

@@ -81,3 +81,30 @@ def test_message_that_trips_the_launcher_stops_nobody(kafka: KafkaProbe) -> None
         letter = kafka.until_dead_letters(kafka.topics.commands, 1)[0]
     assert letter.value() == b"trip"
     assert kafka.committed(reader.group, kafka.topics.commands) == 3
+
+
+def test_told_to_end_it_finishes_the_message_in_hand_and_leaves_those_behind_it(kafka: KafkaProbe) -> None:
+    """A batch may hold a hundred messages; submitting them all would take longer than the time until it is killed."""
+    stop, at_work, go_on = threading.Event(), threading.Event(), threading.Event()
+    first, second = Reader(kafka), Reader(kafka)
+    topics = kafka.topics
+
+    def handle(value: bytes) -> Sequence[LauncherEvent]:
+        at_work.set()
+        assert go_on.wait(60)
+        first.seen.append(value)
+        return []
+
+    sent = send(kafka, 0, 40)
+    loop = MessageLoop(Subscription(kafka.client, topics, topics.commands, first.group), handle, Publisher(kafka.client, topics.events))
+    thread = threading.Thread(target=loop.run, args=(stop,))
+    thread.start()
+    assert at_work.wait(60)
+    stop.set()
+    go_on.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert (len(first.seen), kafka.committed(first.group, topics.commands)) == (1, 1)
+    with second.running():
+        eventually(lambda: len(second.seen) == 39, "the others", timeout=30)
+    assert sorted(first.seen + second.seen) == sorted(sent), "none lost, none twice"

@@ -20,8 +20,9 @@ from contracts.event import JobEnded, LauncherEvent, Relist
 from contracts.images import ImageSettings
 from contracts.live_catalog import LiveCatalog
 from contracts.tokens import KeyRing
+from contracts.topics import MOST_READ_BYTES
 from launcher.cancel import CancelHandler
-from launcher.consuming import MOST_BYTES, MessageLoop, Subscription
+from launcher.consuming import MessageLoop, Subscription
 from launcher.keys import JwksKeys
 from launcher.observe import DatabaseClock, Observer
 from launcher.process.backend import ProcessBackend
@@ -160,7 +161,7 @@ def test_what_nobody_can_act_on_becomes_a_dead_letter(installation: Installation
         command.model_copy(update={"image": "registry.example.com/evil:1"}).model_dump_json().encode(),
         command.model_dump_json().encode().replace(b'"callback_url":"http://127.0.0.1', b'"callback_url":"http://192.0.2.1'),
         command.model_dump_json().encode().replace(b'"kind":', b'"added":1,"kind":'),
-        b" " * (MOST_BYTES + 1),
+        b" " * (MOST_READ_BYTES + 1),
         b"",
     ]
     with installation.running():
@@ -175,7 +176,7 @@ def test_what_nobody_can_act_on_becomes_a_dead_letter(installation: Installation
         assert part in reason
     assert all(headers_of(letter)["stratum-topic"] == topics.commands for letter in letters)
     assert len({(headers_of(letter)["stratum-partition"], headers_of(letter)["stratum-offset"]) for letter in letters}) == len(bad)
-    assert headers_of(letters[12])["stratum-cut-from"] == str(MOST_BYTES + 1)
+    assert headers_of(letters[12])["stratum-cut-from"] == str(MOST_READ_BYTES + 1)
     assert letters[0].value() == b"no JSON"
     assert not any(event.type == "refused" for event in installation.kafka.events())
 

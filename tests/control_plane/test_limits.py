@@ -1,0 +1,248 @@
+"""Limits of the API, through a real socket: each refusal is fast, says why, and leaves the server able to work."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from control_plane.api.limits import nests_deeper
+from tests.control_plane.caller import Caller
+from tests.control_plane.installation import Installation
+from tests.control_plane.served import Answer, Served, served
+from tests.control_plane.waiting import eventually
+
+pytestmark = pytest.mark.security
+
+HOST = b"Host: stratum.test\r\n"
+SMALL = {
+    "max_connections": 20,
+    "max_url_bytes": 2048,
+    "max_query_bytes": 512,
+    "max_headers": 20,
+    "max_header_bytes": 4096,
+    "max_body_bytes": 65_536,
+    "max_json_depth": 32,
+    "request_seconds": 1.5,
+}
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def api(live: object) -> AsyncIterator[Served]:
+    """One with small limits."""
+    async with served(live.installation, **SMALL) as running:  # type: ignore[attr-defined]
+        yield running
+
+
+async def _works(api: Served) -> None:
+    assert (await api.client.get("/healthz")).status_code == 200
+
+
+def _refused(answer: Answer, status: int, kind: str) -> None:
+    assert (answer.status, answer.problem["type"]) == (status, f"urn:stratum:problem:{kind}"), answer.raw[:300]
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "kind"),
+    [
+        (b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414, "uri-too-long"),
+        (b"GET /v1/time HTTP/1.1\r\n" + HOST + b"A: b\r\n" * 30 + b"\r\n", 431, "headers-too-large"),
+        (b"GET /v1/time HTTP/1.1\r\n" + HOST + b"A: " + b"b" * 5000 + b"\r\n\r\n", 431, "headers-too-large"),
+        (b"GET /v1/time HTTP/1.1\r\n" + HOST + b"A: " + b"b" * 1_000_000, 431, "headers-too-large"),
+        (b"GET /v1/time HTTP/1.1\r\n" + HOST + b"a" * 1_000_000, 431, "headers-too-large"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100, 400, "malformed"),
+        (b"GET /v1/time HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "malformed"),
+    ],
+    ids=["url", "many headers", "a large header", "a header without end", "a name without end", "TLS", "two lengths"],
+)
+async def test_a_head_over_the_limits(head: bytes, status: int, kind: str, api: Served) -> None:
+    answer = await api.raw(head)
+    _refused(answer, status, kind)
+    assert answer.seconds < 2
+    await _works(api)
+
+
+async def test_a_query_over_the_limit(api: Served) -> None:
+    answer = await api.client.get("/v1/processes", params={"cursor": "a" * 600})
+    assert (answer.status_code, answer.json()["type"]) == (414, "urn:stratum:problem:uri-too-long")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [b"GET /v1/time HTTP/1.1\r\n"] + [b"A: b\r\n"] * 100,
+        [b"\r\n"] * 100,
+        [b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n"] + [b" "] * 100,
+        [b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"] + [b"1\r\n \r\n"] * 100,
+    ],
+    ids=["nothing", "headers", "blank lines", "body", "chunks"],
+)
+async def test_what_comes_too_slowly_is_not_waited_for(pieces: list[bytes], api: Served) -> None:
+    answer = await api.raw(*pieces, pause=0.2)
+    _refused(answer, 408, "too-slow")
+    assert 1 < answer.seconds < 5
+    await _works(api)
+
+
+async def test_an_idle_connection_is_used_again_after_the_time_for_a_request(api: Served) -> None:
+    reader, writer = await api.connect()
+    for _ in range(2):
+        writer.write(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await reader.readline()).split()[1] == b"200"
+        await reader.readuntil(b'"checks":{}}')
+        await asyncio.sleep(SMALL["request_seconds"] + 0.2)  # the condition is that nothing happens
+    writer.close()
+
+
+async def test_a_body_over_the_limit_declared_or_not(api: Served) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(70):
+            yield b" " * 1000
+
+    for content in (b" " * 70_000, chunks()):
+        answer = await api.client.post("/v1/processes", content=content)
+        assert (answer.status_code, answer.json()["type"]) == (413, "urn:stratum:problem:too-large")
+
+
+async def test_bodies_that_are_too_much_together(platform: Installation) -> None:
+    head = b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Content-Length: 60000\r\n\r\n"
+    async with served(platform, max_bodies_bytes=150_000, request_seconds=20) as api:
+        held = [await api.connect() for _ in range(2)]
+        for _, writer in held:
+            writer.write(head + b" " * 59_999)
+            await writer.drain()
+
+        async def full() -> bool:
+            return (await api.client.post("/v1/processes", content=b" " * 60_000)).status_code == 503
+
+        await eventually(full, what="a refusal")
+        refused = await api.client.post("/v1/processes", content=b" " * 60_000)
+        assert (refused.json()["type"], refused.headers["Retry-After"]) == ("urn:stratum:problem:busy", "1")
+        for _, writer in held:
+            writer.close()
+
+        async def room() -> bool:
+            return not await full()
+
+        await eventually(room, what="room for a body again")
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 10_000, b"[" * 40 + b"]" * 40, b'{"a":[' * 20 + b"]}" * 20])
+async def test_json_that_nests_too_deep_is_not_parsed(body: bytes, api: Served) -> None:
+    answer = await api.client.post("/v1/processes", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:stratum:problem:malformed")
+    assert "32 levels" in answer.json()["detail"]
+
+
+def test_depth_is_counted_without_texts_and_in_time_that_grows_with_length_alone() -> None:
+    assert not nests_deeper(b"[" * 32 + b"]" * 32, 32)
+    assert nests_deeper(b"[" * 33 + b"]" * 33, 32)
+    assert not nests_deeper(json.dumps({"a": "[" * 100, 'b"[[[\\': ["\\", "]{"] * 100}).encode(), 4)
+    assert not nests_deeper(b"[" + b"[]," * 1000 + b"{}]", 2)
+    size = 4 * 1024 * 1024
+    for hostile in (b'"\\' * (size // 2), b'\\"' * (size // 2), b"[]" * (size // 2), b"[" * size, b'"[' * (size // 2), b"{[" * (size // 2)):
+        begin = time.monotonic()
+        nests_deeper(hostile, 100)
+        assert time.monotonic() - begin < 5, hostile[:4]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" * 5000, "1e39", "NaN", str(10**38)])
+async def test_numbers_that_no_column_holds(number: str, acme: Caller) -> None:
+    body = f'{{"entity_id": "e", "data_version": "v", "action": "filter", "parameters": {{"condition": {number}}}}}'
+    answer = await acme.request("POST", "/v1/processes", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422), answer.text
+
+
+async def test_more_connections_than_may_be_are_told_so_at_once(api: Served) -> None:
+    held = [await api.connect() for _ in range(SMALL["max_connections"])]  # type: ignore[arg-type]
+    try:
+        answer = await api.raw(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        _refused(answer, 503, "busy")
+        assert (answer.headers["retry-after"], answer.seconds < 2) == ("1", True)
+    finally:
+        for _, writer in held:
+            writer.close()
+    async with httpx.AsyncClient(base_url=api.client.base_url) as other:
+        for _ in range(50):  # the closed ones are noticed soon
+            if (await other.get("/healthz")).status_code == 200:
+                break
+            await asyncio.sleep(0.05)
+        assert (await other.get("/healthz")).status_code == 200
+
+
+async def test_requests_that_pile_up_are_refused_at_once_and_probes_are_not(platform: Installation, client: httpx.AsyncClient) -> None:
+    caller = await platform.tenant(client)
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    async with served(platform, max_requests=5, database_pool_size=2, database_max_waiting=1) as api, platform.sql() as sql:
+        assert (await api.client.get("/v1/processes", headers=headers)).status_code == 200
+        transaction = sql.transaction()
+        await transaction.start()
+        await sql.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+        begin = time.monotonic()
+        answers = await asyncio.gather(*(api.client.get("/v1/processes", headers=headers) for _ in range(30)))
+        waited = time.monotonic() - begin
+        probe = await api.client.get("/healthz")
+        await transaction.rollback()
+        assert {answer.status_code for answer in answers} == {503}
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+        kinds = [answer.json()["type"].rsplit(":", 1)[1] for answer in answers]
+        assert kinds.count("busy") >= 25, "most are refused at once, not one after the other"
+        assert (waited < 8, probe.status_code) == (True, 200)
+        assert (await api.client.get("/v1/processes", headers=headers)).status_code == 200
+
+
+async def test_an_answer_that_is_not_ready_in_time(platform: Installation, client: httpx.AsyncClient) -> None:
+    caller = await platform.tenant(client)
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    async with served(platform, answer_seconds=1) as api, platform.sql() as sql:
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+            begin = time.monotonic()
+            answer = await api.client.get("/v1/processes", headers=headers)
+            assert time.monotonic() - begin < 3
+            assert (answer.status_code, answer.json()["type"], answer.headers["Retry-After"]) == (503, "urn:stratum:problem:busy", "2")
+        assert (await api.client.get("/v1/processes", headers=headers)).status_code == 200
+
+
+async def test_every_list_is_paged(client: httpx.AsyncClient, acme: Caller) -> None:
+    """A list without `limit` and `cursor` has an end of its own: the catalog, the two secrets."""
+    document = (await client.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    whole = []
+    for path, methods in document["paths"].items():
+        operation = methods.get("get")
+        if operation is None:
+            continue
+        schema = operation["responses"]["200"].get("content", {}).get("application/json", {}).get("schema", {})
+        name = schema.get("$ref", "").rsplit("/", 1)[-1]
+        if "items" not in schemas.get(name, {}).get("properties", {}):
+            continue
+        names = {parameter["name"] for parameter in operation.get("parameters", ())}
+        if not {"limit", "cursor"} <= names:
+            whole.append(path)
+            continue
+        filled = path.replace("{entity_id}", "cust_8842").replace("{process_id}", "01a20065-f2df-71c8-870b-06a65fa44268")
+        assert (await acme.get(filled, params={"limit": 10_000})).status_code == 422, path
+        assert (await acme.get(filled, params={"limit": 0})).status_code == 422, path
+    assert sorted(whole) == ["/v1/actions", "/v1/webhooks/secret"]
+
+
+async def test_a_history_in_pages(acme: Caller) -> None:
+    process_id = (await acme.accepted(1))["id"]
+    await acme.ok("POST", f"/v1/processes/{process_id}/cancel")
+    whole = await acme.until_event(process_id, "accepted")
+    path, seen, cursor = f"/v1/processes/{process_id}/events", [], None
+    while True:
+        page = (await acme.get(path, params={"limit": 1, **({"cursor": cursor} if cursor else {})})).json()
+        seen += [item["type"] for item in page["items"]]
+        assert len(page["items"]) <= 1
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert seen[: len(whole)] == whole
+    for wrong in ("x", "MTIzNDU2Nzg5MDEyMw", "-1"):
+        assert (await acme.get(path, params={"cursor": wrong})).status_code == 422

@@ -38,8 +38,6 @@ class Reconciler:
     database: Database
     storage: Storage
     pulse: Pulse = field(default_factory=Pulse)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    """Long work is left where it is when this is set: another reconciler, or the next one, goes on."""
 
     async def has_proposal(self, current: Current) -> bool:
         """Whether the granted run of `current` left a proposal."""
@@ -48,7 +46,7 @@ class Reconciler:
 
 async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) -> None:
     """Reconcile until `stop`."""
-    reconciler = Reconciler(settings, Database(settings), Storage(settings), pulse, stop)
+    reconciler = Reconciler(settings, Database(settings), Storage(settings), pulse)
     try:
         await _connected(reconciler.database, stop)
         async with asyncio.TaskGroup() as tasks:
@@ -57,7 +55,9 @@ async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) ->
             tasks.create_task(_repeat(reconciler, stop, 1.0, enforce_deadlines, "deadlines"))
             tasks.create_task(_repeat(reconciler, stop, 1.0, tell_unwatched, "unwatched"))
             tasks.create_task(_repeat(reconciler, stop, 1.0, tell_on_the_way, "on the way"))
-            tasks.create_task(_repeat(reconciler, stop, settings.sweep_seconds, sweep, "sweep"))
+            sweeping = tasks.create_task(_repeat(reconciler, stop, settings.sweep_seconds, sweep, "sweep"))
+            await stop.wait()
+            sweeping.cancel()  # it may take long, and may be left anywhere: the next one goes on
     finally:
         await reconciler.database.close()
 

@@ -43,6 +43,7 @@ class Receiver:
     open_at_once: int = 0
     _open: int = 0
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def url(self, path: str = "/hook", host: str = "127.0.0.1", scheme: str = "http") -> str:
         return f"{scheme}://{host}:{self.port}{path}"
@@ -59,6 +60,7 @@ class Receiver:
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
+        self._writers.add(writer)
         task.add_done_callback(self._serving.discard)
         self.connections += 1
         self._open += 1
@@ -69,14 +71,16 @@ class Receiver:
         finally:
             self._open -= 1
             writer.close()
-            with suppress(ConnectionError, ssl.SSLError):
-                await writer.wait_closed()
+            self._writers.discard(writer)
 
     async def end(self) -> None:
         """Leave everybody who is still being served."""
-        for task in self._serving:
+        serving = [*self._serving]
+        for writer in self._writers:
+            writer.transport.abort()
+        for task in serving:
             task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        await asyncio.gather(*serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")

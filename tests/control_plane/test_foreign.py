@@ -49,6 +49,7 @@ BY_ID: dict[str, Row] = {
     "get_dataset": Row(DATASET, "GET"),
     "seal_upload": Row(f"{DATASET}/uploads/{{upload_id}}/seal", "POST"),
     "abandon_upload": Row(f"{DATASET}/uploads/{{upload_id}}", "DELETE"),
+    "retire_dataset": Row(f"{DATASET}/retire", "POST", body={"reason": "old", "dry_run": True}),
     "get_webhook": Row("/v1/webhooks/{delivery_id}", "GET"),
     "replay_webhook": Row("/v1/webhooks/{delivery_id}/replay", "POST"),
     "rotate_key": Row("/v1/keys/{key_id}/rotate", "POST", body={}),
@@ -142,7 +143,7 @@ async def test_what_is_foreign_answers_as_what_does_not_exist(
         assert foreign == absent, operation
         assert foreign[0] in (404, 403), (operation, foreign)
         allowed += foreign[0] == 404
-    assert allowed == {"viewer": 6, "operator": 12, "admin": 14}[role]
+    assert allowed == {"viewer": 6, "operator": 12, "admin": 15}[role]
     assert (await theirs.owner.get(owner_process)).content == before.content
     assert {key["state"] for key in (await theirs.owner.ok("GET", "/v1/keys"))["items"]} == {"active"}
 

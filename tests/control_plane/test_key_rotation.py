@@ -14,6 +14,7 @@ import pytest
 
 from contracts import signing_keys
 from contracts.command import Command as RunCommand
+from contracts.command import covered_digest
 from control_plane.signing_keys import write
 from launcher.errors import KeysUnavailable
 from launcher.keys import JwksKeys, require_genuine
@@ -55,6 +56,10 @@ def signer(command: RunCommand) -> str:
     return str(jwt.get_unverified_header(command.flow_token)["kid"])
 
 
+def _work(command: RunCommand) -> str:
+    return covered_digest(command.model_dump_json().encode())
+
+
 async def test_nothing_is_refused_while_keys_are_changed(still: Installation, tmp_path: Path) -> None:
     file = Path(write_signing_key(tmp_path / "keys.pem"))
     installation = Installation(**{**still.__dict__, "signing_key_file": str(file)})
@@ -72,7 +77,7 @@ async def test_nothing_is_refused_while_keys_are_changed(still: Installation, tm
 
             under_way = await Driver(client, installation, await accepted(1)).started()
             in_the_queue = await accepted(2)
-            require_genuine(under_way.command, keys, "stratum:start")
+            require_genuine(under_way.command, keys, "stratum:start", _work(under_way.command))
             assert signer(in_the_queue) == old.id
 
             code, output = await run(installation, "signing-keys", "rotate", str(file), "--publish-seconds", "20", "--retire-seconds", "60")
@@ -110,7 +115,7 @@ async def test_nothing_is_refused_while_keys_are_changed(still: Installation, tm
 async def genuine(command: RunCommand, keys: JwksKeys) -> bool:
     """Whether the launcher takes it, or must fetch keys first; raises if it takes it for forged."""
     try:
-        require_genuine(command, keys, "stratum:start")
+        require_genuine(command, keys, "stratum:start", _work(command))
     except KeysUnavailable:
         return False
     return True

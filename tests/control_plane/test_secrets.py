@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from control_plane.api.auth import key_hash
+from control_plane.api_keys import key_hash
 from tests.control_plane.caller import ENTITY, VERSION
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation, prepare_topics, running

@@ -107,4 +107,4 @@ async def test_every_row_has_its_tenant(platform: Installation, sql: asyncpg.Con
         "SELECT table_name FROM information_schema.tables t WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND NOT EXISTS ("
         "SELECT FROM information_schema.columns c WHERE c.table_name = t.table_name AND column_name = 'tenant' AND is_nullable = 'NO')"
     )
-    assert {row["table_name"] for row in tables} == {"alembic_version", "tenants", "observations"}
+    assert {row["table_name"] for row in tables} == {"alembic_version", "tenants", "observations", "sweeps"}

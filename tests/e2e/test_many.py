@@ -15,6 +15,7 @@ from tests.e2e.platform import Platform, wait_for
 from tests.figures import report
 
 
+@pytest.mark.timeout(900)  # thirty-one runs, two at a time
 def test_forty_at_once(platform: Platform, tmp_path: Path) -> None:
     file = tmp_path / "numbers.csv"
     file.write_text("k,v\n" + "".join(f"k{i % 7},{i}\n" for i in range(1_000)))

@@ -130,8 +130,6 @@ async def test_rows_of_others_are_neither_seen_nor_changed_nor_inserted(still: I
     assert len(names) >= 14
     # its own rows, and the trigger forbids that before the policy does
     append_only = {f"{table}: gives away" for table in ("events", "datasets", "refused_callbacks", "retirements")}
-        f"{table}: gives away" for table in ("events", "datasets", "refused_callbacks", "retirements")
-    }  # its own rows, and the trigger forbids that before the policy does
     for relation in names:
         found = [leak for leak in await leaks(still, relation) if leak.split(" rows")[0] not in append_only]
         assert found == []

@@ -145,14 +145,14 @@ class Platform(Installation):
         self.cli("down")
 
     def warm_up(self, folder: Path) -> None:
-        """On a machine that never ran a job, run one and wait for the archive of classes: all later runs start twice as fast."""
+        """Run a job. If it had no archive of classes to start from, wait until there is one: all later runs start twice as fast."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stratum" / "class-archives"
-        if any(cache.glob("*.jsa")):
-            return
         (folder / "warm.csv").write_text("a\n1\n")
         self.cli("ingest", "warm", "v1", str(folder / "warm.csv"))
-        self.json("run", "warm", "v1", "filter", "-p", "condition=a > 0", "--wait")
-        wait_for(lambda: any(cache.glob("*.jsa")), 180, lambda: "the archive of classes")
+        process = self.json("run", "warm", "v1", "filter", "-p", "condition=a > 0", "--wait")
+        for classes in cache.glob(f"*.stratum-{process['id'].replace('-', '')}-0-1.classes"):
+            archive = cache / f"{classes.name.partition('.')[0]}.jsa"
+            wait_for(archive.is_file, 180, lambda: "the archive of classes")
 
     def driver(self, process_id: str, attempt: int = 1) -> psutil.Process:
         """The JVM of a running attempt's driver."""

@@ -82,7 +82,8 @@ class Sender:
         timeouts = {"connect": self._timeouts.connect, "read": read, "write": read, "pool": self._timeouts.total}
         async with self._pool.stream("POST", url, headers=list(sent.items()), content=body, extensions={"timeout": timeouts}) as response:
             answered = {name.lower(): value for name, value in response.headers}
-            return Answer(response.status, _failure(response.status), _retry_after(answered.get(b"retry-after", b"")))
+            wanted = _retry_after(answered.get(b"retry-after", b""), answered.get(b"date", b""))
+            return Answer(response.status, _failure(response.status), wanted)
 
 
 def _failure(status: int) -> str | None:
@@ -93,15 +94,22 @@ def _failure(status: int) -> str | None:
     return f"the receiver answered {status}"
 
 
-def _retry_after(value: bytes) -> float | None:
-    """`Retry-After` in seconds; None if there is none, or none that can be read."""
+def _retry_after(value: bytes, date: bytes) -> float | None:
+    """`Retry-After` in seconds; None if there is none, or none that can be read.
+
+    A moment is the receiver's (RFC 9110, 10.2.3), and so counts from the receiver's own `Date`: this machine's clock has no say.
+    """
     text = value.decode("latin-1").strip()
     if text.isascii() and text.isdecimal() and len(text) < 10:
         return float(text)
     with suppress(ValueError, TypeError, OverflowError):
-        moment = parsedate_to_datetime(text)
-        return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (_moment(text) - _moment(date.decode("latin-1"))).total_seconds())
     return None
+
+
+def _moment(text: str) -> datetime:
+    moment = parsedate_to_datetime(text)
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
 def _short(text: str) -> str:

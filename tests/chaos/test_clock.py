@@ -14,8 +14,15 @@ CLOCKS = {"now", "utcnow", "today", "time", "time_ns"}
 
 
 def _readings(source: str) -> list[str]:
-    """Calls that read the clock of the machine: `datetime.now()`, `time.time()` and their kin."""
-    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    """Calls that read the clock of the machine: `datetime.now()`, `time.time()` and their kin.
+
+    Not those of a command that a person runs by hand, with its result before that person's eyes.
+    """
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    by_hand = [node for node in functions if "commands.command()" in map(ast.unparse, node.decorator_list)]
+    skipped = {id(node) for command in by_hand for node in ast.walk(command)}
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and id(node) not in skipped]
     found = [call for call in calls if isinstance(call, ast.Attribute) and call.attr in CLOCKS]
     return [ast.unparse(call) for call in found if ast.unparse(call.value) in ("datetime", "time", "date", "datetime.datetime")]
 

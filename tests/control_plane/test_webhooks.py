@@ -129,9 +129,14 @@ async def test_it_is_given_up_in_the_end_and_can_be_sent_again(still: Installati
         assert done["attempts"] == delivery["attempts"] + 1
 
 
-async def test_a_receiver_that_asks_for_time_gets_it_within_bounds(still: Installation) -> None:
+FAST = ("Date: Sun, 01 Jan 2040 00:00:00 GMT", "Retry-After: Mon, 02 Jan 2040 00:00:00 GMT")
+"""A receiver whose clock is far ahead: what it means is a day."""
+
+
+@pytest.mark.parametrize("headers", [("Retry-After: 86400",), FAST])
+async def test_a_receiver_that_asks_for_time_gets_it_within_bounds(headers: tuple[str, ...], still: Installation) -> None:
     async with hooked(still, webhook_longest_delay_seconds=1000.0) as scene, receiving() as receiver:
-        receiver.answers = [answer(429, "Retry-After: 86400")]
+        receiver.answers = [answer(429, *headers)]
         process_id = await scene.ended(receiver.url())
         with running(scene.installation.webhooks()):
             await scene.until_failed(process_id)

@@ -13,7 +13,7 @@ from stratum.tenants.storage_user import Keep, Policy, StorageKeys
 
 _POLICY = "stratum-runs"
 _PATH = "/stratum/"
-_REFUSED = ("AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken")
+_REFUSED = (401, 403)
 
 
 class IamUsers:
@@ -32,11 +32,15 @@ class IamUsers:
     def ensure(self, user: str, policy: Policy, kept: StorageKeys | None, keep: Keep) -> bool:
         """See `StorageUsers`. Keys that are not kept are deleted first: IAM allows two, and nobody knows their secret."""
         with _told():
-            changed = self._ensure_user(user)
-            if self._policy(user) != policy:
+            changed = not self._exists(user)
+            if changed:
+                self._iam.create_user(UserName=user, Path=_PATH)
+            there = self._access_keys(user)
+            before = self._policy(user)
+            _require_ours(user, before, there)
+            if before != policy:
                 self._iam.put_user_policy(UserName=user, PolicyName=_POLICY, PolicyDocument=json.dumps(policy))
                 changed = True
-            there = self._access_keys(user)
             for key in there:
                 if kept is None or key != kept.access_key:
                     self._iam.delete_access_key(UserName=user, AccessKeyId=key)
@@ -50,31 +54,18 @@ class IamUsers:
     def remove(self, user: str) -> bool:
         """See `StorageUsers`."""
         with _told():
-            found = _or_none(lambda: self._iam.get_user(UserName=user))
-            if found is None:
+            if not self._exists(user):
                 return False
-            self._require_ours(found["User"])
-            for key in self._access_keys(user):
+            there = self._access_keys(user)
+            _require_ours(user, self._policy(user), there)
+            for key in there:
                 self._iam.delete_access_key(UserName=user, AccessKeyId=key)
             _or_none(lambda: self._iam.delete_user_policy(UserName=user, PolicyName=_POLICY))
             self._iam.delete_user(UserName=user)
         return True
 
-    def _ensure_user(self, user: str) -> bool:
-        found = _or_none(lambda: self._iam.get_user(UserName=user))
-        if found is None:
-            self._iam.create_user(UserName=user, Path=_PATH)
-            return True
-        self._require_ours(found["User"])
-        return False
-
-    def _require_ours(self, user: dict[str, Any]) -> None:
-        """A user that somebody else made keeps its keys and policies."""
-        if user.get("Path") != _PATH:
-            raise Conflict(
-                f"There is an IAM user {user['UserName']} that Stratum did not make: its path is {user.get('Path')}, not {_PATH}.",
-                "Rename it, or make the tenant's keys yourself: --s3-credentials existing:SECRET.",
-            )
+    def _exists(self, user: str) -> bool:
+        return _or_none(lambda: self._iam.get_user(UserName=user)) is not None
 
     def _policy(self, user: str) -> Policy | None:
         found = _or_none(lambda: self._iam.get_user_policy(UserName=user, PolicyName=_POLICY))
@@ -87,11 +78,20 @@ class IamUsers:
         return [each["AccessKeyId"] for each in self._iam.list_access_keys(UserName=user)["AccessKeyMetadata"]]
 
 
+def _require_ours(user: str, policy: Policy | None, keys: list[str]) -> None:
+    """A user that somebody else made keeps its keys: ours have our policy before they have any."""
+    if policy is None and keys:
+        raise Conflict(
+            f"There is an IAM user {user} with keys and without the policy {_POLICY}: Stratum did not make it.",
+            "Rename it, or make the tenant's keys yourself: --s3-credentials existing:SECRET.",
+        )
+
+
 def _or_none(request: Callable[[], Any]) -> Any:
     try:
         return request()
     except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchEntity":
+        if error.response.get("Error", {}).get("Code") != "NoSuchEntity":
             raise
         return None
 
@@ -102,8 +102,10 @@ def _told() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-        if code in _REFUSED:
+        said = error.response.get("Error", {})
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        code, message = said.get("Code") or str(status), said.get("Message", "")
+        if status in _REFUSED:
             raise Forbidden(
                 f"IAM refuses {error.operation_name}: {message or code}",
                 "Act with credentials that may manage users under the path /stratum/; `aws sts get-caller-identity` tells who you are.",

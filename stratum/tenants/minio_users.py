@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import certifi
 import urllib3
 from minio import MinioAdmin
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 
 from stratum.errors import Forbidden, Invalid, ServerFault, Unavailable

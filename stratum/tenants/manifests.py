@@ -1,5 +1,6 @@
 """Objects that the chart refers to and does not make: a tenant's namespace, and the Secrets with its keys."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,8 @@ def _secret(of: Names, name: str, namespace: str, data: Mapping[str, str], annot
         "kind": "Secret",
         "metadata": {"name": name, "namespace": namespace, "labels": of.labels, "annotations": dict(annotations)},
         "type": "Opaque",
-        "stringData": dict(data),
+        # not `stringData`: what a server-side apply took over of that is not compared with what lies there
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
     }
 
 

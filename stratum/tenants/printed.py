@@ -41,12 +41,12 @@ def _namespace(of: Names) -> str:
 
 
 def _api_key(of: Names) -> str:
-    words = f"{API_KEY}: at least 24 random characters, such as of `openssl rand -hex 32`."
+    words = f"{API_KEY}: in base64, at least 24 random characters, such as of `openssl rand -hex 32`."
     return f"# Empty on purpose: filled by what keeps your secrets. {words}\n" + _yaml(manifests.api_key_manifest(of, "", {}))
 
 
 def _storage_keys(of: Names) -> str:
-    words = f"{ACCESS_KEY}, {SECRET_KEY}: of a user with the policy below."
+    words = f"{ACCESS_KEY}, {SECRET_KEY}: in base64, of a user with the policy below."
     return f"# Empty on purpose: filled by what keeps your secrets. {words}\n" + _yaml(manifests.storage_keys_manifest(of, "", "", {}))
 
 

@@ -142,8 +142,8 @@ def test_what_is_printed_holds_no_secret_and_would_not_work_unfilled() -> None:
     found = printed.document(OF, ACME, Source("minio"))
     namespace, api_key, storage = found["manifests"]
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert (api_key["metadata"]["namespace"], api_key["stringData"]) == ("stratum", {"api-key": ""})
-    assert (storage["metadata"]["namespace"], storage["stringData"]) == ("stratum-acme", {"access-key": "", "secret-key": ""})
+    assert (api_key["metadata"]["namespace"], api_key["data"]) == ("stratum", {"api-key": ""})
+    assert (storage["metadata"]["namespace"], storage["data"]) == ("stratum-acme", {"access-key": "", "secret-key": ""})
     assert found["values"] == {"tenants": [manifests.entry(OF, ACME, "stratum-storage")]}
     text = printed.text(OF, ACME, Source("existing", "mine"))
     assert "name: mine" in text

@@ -55,9 +55,10 @@ def create(site: Site, wish: Wish, source: Source) -> Created:
         # opened before anything is made: that the store's administrator is not found is better known now
         users = stack.enter_context(storage_keys.users(source, site.release, site.kubectl)) if source.makes_users else None
         changed = _ensure_namespace(site, of)
-        changed |= _ensure_api_key(site, of, wish, source)
+        is_new_key = _ensure_api_key(site, of, wish, source)
         changed |= _ensure_storage_keys(site, of, wish, source, users)
-    changed |= site.upgrade(changed_values)
+    # the upgrade is what tells the control plane of a key
+    changed |= site.upgrade(changed_values, always=is_new_key)
     return Created(entry, of, source.secret, of.storage_user if users else None, changed)
 
 
@@ -90,9 +91,11 @@ def _ensure_namespace(site: Site, of: Names) -> bool:
     found = site.kubectl.get("namespace", of.namespace)
     if found is not None:
         labels = found["metadata"].get("labels") or {}
-        if labels.get(manifests.TENANT, of.tenant) != of.tenant:
+        theirs = labels.get(manifests.TENANT, of.tenant), labels.get(manifests.RELEASE, of.release)
+        if theirs != (of.tenant, of.release):
             raise Conflict(
-                f"The namespace {of.namespace} is that of tenant {labels[manifests.TENANT]!r}.", "Give another --tenant-namespace."
+                f"The namespace {of.namespace} is that of tenant {theirs[0]!r} of the release {theirs[1]!r}.",
+                "Give another --tenant-namespace.",
             )
         if found["status"].get("phase") == "Terminating":
             raise Conflict(f"The namespace {of.namespace} is being deleted.", "Wait until it is gone, and run the command again.")
@@ -104,6 +107,7 @@ def _ensure_namespace(site: Site, of: Names) -> bool:
 
 
 def _ensure_api_key(site: Site, of: Names, wish: Wish, source: Source) -> bool:
+    """Says whether the key is a new one."""
     record = manifests.record(
         wish, source.kind, of.storage_user if source.makes_users else None, source.admin_secret, source.admin_endpoint
     )
@@ -113,10 +117,9 @@ def _ensure_api_key(site: Site, of: Names, wish: Wish, source: Source) -> bool:
         annotations = found["metadata"].get("annotations") or {}
         # a removal that was cut off has perhaps ended this key: a new one is made
         if manifests.CLOSING not in annotations and (found.get("data") or {}).get(API_KEY):
-            if record.items() <= annotations.items():
-                return False
-            site.kubectl.annotate("secret", of.api_key_secret, of.release_namespace, record)
-            return True
+            if not record.items() <= annotations.items():
+                site.kubectl.annotate("secret", of.api_key_secret, of.release_namespace, record)
+            return False
     site.tell("making an API key")
     site.kubectl.apply(manifests.api_key_manifest(of, f"stratum_{secrets.token_urlsafe(_KEY_BYTES)}", record))
     if found is not None:

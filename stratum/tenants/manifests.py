@@ -1,6 +1,7 @@
 """Objects that the chart refers to and does not make: a tenant's namespace, and the Secrets with its keys."""
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ OURS = "stratum-tenants"
 API_KEY, ACCESS_KEY, SECRET_KEY = "api-key", "access-key", "secret-key"
 STORAGE_SECRET = "stratum-storage"  # noqa: S105  # the name of a Secret
 _RESTRICTED = "restricted"
+_LONGEST_USER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,14 @@ class Names:
 
     @property
     def storage_user(self) -> str:
-        """The tenant's user of the object store. The namespace is in it: two releases may share a store."""
-        return f"{self.release_namespace}-{self.release}-{self.tenant}"[:64].rstrip("-")
+        """The tenant's user of the object store, which two releases may share. No two tenants have one: neither namespaces nor
+        tenants have a '.' in their names, and a name that must be shortened ends with its hash.
+        """
+        name = f"{self.release_namespace}.{self.release}.{self.tenant}"
+        if len(name) <= _LONGEST_USER:
+            return name
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        return f"{name[: _LONGEST_USER - 17]}-{digest}"
 
     @property
     def labels(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from stratum.tenants.values import Release, Values
 
 Tell = Callable[[str], None]
 _REFUSED = 4
+_SAYS = "control_plane: "
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Site:
         self.tell("asking the chart and the API server")
         self.helm.rehearse(self.chart, values)
 
-    def upgrade(self, values: Values) -> bool:
+    def upgrade(self, values: Values, *, always: bool = False) -> bool:
         """Upgrade the release, unless it has these values and is well. Says whether it did."""
-        if values == self.release.values and self.revision.is_deployed:
+        if values == self.release.values and self.revision.is_deployed and not always:
             return False
         self.tell("upgrading the release")
         self.helm.upgrade(self.chart, values, self.revision)
@@ -66,7 +67,9 @@ class Site:
         try:
             self._control_plane("check-tenant", "--tenant", tenant, "--bucket", bucket, f"--prefix={prefix}")
         except ProgramFailed as error:
-            raise Conflict(f"The control plane refuses: {_last_line(error.said)}", "Nothing was made.") from error
+            if (refusal := _refusal(error.said)) is None:
+                raise
+            raise Conflict(f"The control plane refuses: {refusal}", "Nothing was made.") from error
 
     def close(self, tenant: str, *, force: bool) -> int:
         """End the tenant's API keys; returns how many were good.
@@ -100,7 +103,6 @@ def _document(text: str) -> dict[str, Any]:
         raise Invalid(f"The control plane answered {text[:200]!r}.", "Has it the version of this program?") from error
 
 
-def _last_line(text: str) -> str:
-    """What our own program said; `kubectl` adds a line about the exit code behind it."""
-    lines = [line for line in text.splitlines() if line and not line.startswith("command terminated")]
-    return lines[-1].removeprefix("control_plane: ") if lines else text
+def _refusal(text: str) -> str | None:
+    """What our own program said; None: it was not asked, and `kubectl` says why."""
+    return next((line.removeprefix(_SAYS) for line in text.splitlines() if line.startswith(_SAYS)), None)

@@ -14,7 +14,7 @@ from stratum.tenants.iam_users import IamUsers
 from stratum.tenants.storage_user import StorageKeys
 from tests.tenants import iam_server
 
-USER = "stratum-stratum-acme"
+USER = "stratum.stratum.acme"
 # this store does not know every action of the policy for runs; what that lets whom do is shown on a MinIO
 POLICY = {
     "Version": "2012-10-17",

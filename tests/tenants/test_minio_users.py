@@ -18,7 +18,7 @@ from tests.tenants.minio_server import MinioServer
 pytestmark = pytest.mark.skipif(shutil.which(minio_server.BINARY) is None, reason="no minio on the PATH")
 
 BUCKET = "lake"
-USER = "stratum-stratum-acme"
+USER = "stratum.stratum.acme"
 POLICY = runs_policy(StorageRoot(BUCKET, "acme/"))
 
 

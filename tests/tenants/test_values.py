@@ -159,5 +159,7 @@ def test_a_removal_that_was_cut_off_is_known_by_its_record() -> None:
 
 
 def test_names_are_of_the_release() -> None:
-    assert Names("b", "prod", "acme", "n").storage_user == "prod-b-acme"
-    assert len(Names("b" * 53, "n" * 40, "acme", "n").storage_user) <= 64
+    assert Names("b", "prod", "acme", "n").storage_user == "prod.b.acme"
+    long = [Names("b" * 53, "n" * 40, tenant, "n").storage_user for tenant in ("acme", "acne")]
+    assert [len(name) for name in long] == [64, 64]
+    assert long[0] != long[1]

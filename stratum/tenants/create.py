@@ -140,7 +140,7 @@ def _ensure_storage_keys(site: Site, of: Names, wish: Wish, source: Source, user
         site.kubectl.apply(manifests.storage_keys_manifest(of, keys.access_key, keys.secret_key, {manifests.KEYS_FROM: source.kind}))
 
     if users is not None:
-        site.tell(f"making the user {of.storage_user} of the object store")
+        site.tell(f"looking after the user {of.storage_user} of the object store")
         return users.ensure(of.storage_user, runs_policy(wish.root), kept, keep)
     if source.keys is None or source.keys == kept:
         return False

@@ -1,6 +1,7 @@
 """`remove`: keys end first, then rights, then the store's user and the Secrets. Data stays. Every step may be repeated."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -65,22 +66,27 @@ def remove(site: Site, leaving: Leaving, *, force: bool, delete_namespace: bool)
     """
     of = leaving.names
     without = site.release.without_tenant(of.tenant)
+    site.require_chart()
     if leaving.in_values:
-        site.require_chart()
         site.rehearse(without)
     if delete_namespace:
         _require_deletable(site, of)
-    site.tell("ending its API keys")
-    ended = _close(site, of, known=leaving.source is not None, force=force)
-    if leaving.in_values:
-        site.upgrade(without)
-    user = _remove_user(site, leaving)
+    source = leaving.source if leaving.source is not None and leaving.source.makes_users else None
+    with ExitStack() as stack:
+        # opened before anything is ended: that the store's administrator is not found is better known now
+        users = stack.enter_context(storage_keys.users(source, site.release, site.kubectl)) if source else None
+        site.tell("ending its API keys")
+        ended = _close(site, of, known=leaving.source is not None, force=force)
+        site.upgrade(without)  # also when the values are without it, and the upgrade that took it out was cut off
+        if users is not None:
+            site.tell(f"removing the user {of.storage_user} of the object store")
+            users.remove(of.storage_user)
     _delete_ours(site, manifests.STORAGE_SECRET, of.namespace, of.tenant)
     if delete_namespace:
         site.kubectl.delete("namespace", of.namespace)
     # last: it is what an interrupted removal is known by
     _delete_ours(site, of.api_key_secret, of.release_namespace, of.tenant)
-    return Removed(of.tenant, leaving.root.uri, of.namespace, delete_namespace, ended, user)
+    return Removed(of.tenant, leaving.root.uri, of.namespace, delete_namespace, ended, of.storage_user if source else None)
 
 
 def _close(site: Site, of: Names, *, known: bool, force: bool) -> int:
@@ -93,16 +99,6 @@ def _close(site: Site, of: Names, *, known: bool, force: bool) -> int:
     except Conflict:
         site.kubectl.annotate("secret", of.api_key_secret, of.release_namespace, {manifests.CLOSING: None})
         raise
-
-
-def _remove_user(site: Site, leaving: Leaving) -> str | None:
-    if leaving.source is None or not leaving.source.makes_users:
-        return None
-    user = leaving.names.storage_user
-    site.tell(f"removing the user {user} of the object store")
-    with storage_keys.users(leaving.source, site.release, site.kubectl) as users:
-        users.remove(user)
-    return user
 
 
 def _delete_ours(site: Site, name: str, namespace: str, tenant: str) -> None:

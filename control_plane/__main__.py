@@ -22,7 +22,7 @@ from contracts.pulse import Pulse
 from contracts.pulse import serve as serve_pulse
 from control_plane import reconcile as reconcile_role
 from control_plane import relay as relay_role
-from control_plane import schema, signing_keys, tenants
+from control_plane import signing_keys, tenants
 from control_plane.api.app import create_app
 from control_plane.api.server import serve
 from control_plane.broker import create_topics
@@ -87,7 +87,9 @@ def webhooks() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to this version's schema."""
-    typer.echo(f"schema {asyncio.run(schema.migrate(DatabaseSettings().database_url))}")
+    from control_plane.migration import migrate as bring_up  # no role needs what it is made with
+
+    typer.echo(f"schema {asyncio.run(bring_up(DatabaseSettings().database_url))}")
 
 
 @cli.command()

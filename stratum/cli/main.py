@@ -5,7 +5,22 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stratum.cli import actions, data, history, ingest, keys, platform, preflight, processes, reproduce, retire, run, version, webhooks
+from stratum.cli import (
+    actions,
+    data,
+    history,
+    ingest,
+    keys,
+    platform,
+    preflight,
+    processes,
+    reproduce,
+    retire,
+    run,
+    tenants,
+    version,
+    webhooks,
+)
 from stratum.cli.errors import EXIT_CODES_HELP, report
 from stratum.errors import StratumError
 
@@ -40,5 +55,5 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands, help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False
 )
-for module in (platform, preflight, ingest, run, processes, history, data, reproduce, retire, actions, keys, webhooks, version):
+for module in (platform, preflight, ingest, run, processes, history, data, reproduce, retire, actions, keys, tenants, webhooks, version):
     module.register(app)

@@ -57,3 +57,7 @@ class ServiceFailed(LocalError):
 
 class SupervisorFailed(LocalError):
     """The process supervisor did not start, or refused a command."""
+
+
+class NotUp(LocalError):
+    """The platform does not run, or was never made."""

@@ -10,7 +10,7 @@ SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependen
 export UV_PYTHON_DOWNLOADS := never
 
 MINUTES ?= 10
-.PHONY: help demo test test-cluster chaos soak security check format contracts sbom audit tpch clean
+.PHONY: help demo test test-all test-cluster chaos soak security check format contracts sbom audit tpch clean
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -19,6 +19,9 @@ demo: .venv/ready ## Run the main job on real flights, with real parts, on this 
 
 test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
 	$(BIN)/pytest -m "not slow and not cluster" -n $(TEST_WORKERS)
+
+test-all: .venv/ready ## Those too that take long since they do the same more often, or with everything broken in turn
+	$(BIN)/pytest -m "not cluster" -n $(TEST_WORKERS)
 
 test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes, run the main job there, break parts of it
 	@deploy/local/test-cluster

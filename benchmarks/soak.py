@@ -41,6 +41,8 @@ WORK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("profile", {}),
     ("sql", {"query": "SELECT carrier, sum(delay) AS total FROM source GROUP BY carrier"}),
 )
+OPEN_AT_ONCE = 6
+"""Processes that may be open before another is posted: a steady load is one that this machine keeps up with."""
 QUIET_SECONDS = 300.0
 """For what is under way at the end to end."""
 
@@ -85,8 +87,10 @@ async def soak(platform: Platform, minutes: float, kill_every: float, seed: int)
         tasks.create_task(_load(platform, done, random.Random(chance.random()), stop))
         tasks.create_task(_kill(platform, done, random.Random(chance.random()), kill_every, stop))
         tasks.create_task(_sample(platform, samples, stop))
+        tasks.create_task(_tell(done, minutes, stop))
         await asyncio.sleep(minutes * 60)
         stop.set()
+    print("no more load, no more kills: waiting for what is open, then judging", flush=True)
     await asyncio.to_thread(platform.up)
     await _judge(platform, done)
     done.trends = {name: found for name, series in samples.series.items() if (found := trend(series)) is not None}
@@ -98,14 +102,17 @@ async def _load(platform: Platform, done: Soak, chance: random.Random, stop: asy
     async with httpx.AsyncClient(base_url=platform.document["url"], headers=headers, timeout=30) as http:
         await _upload(http, done, VERSION)
         number = 0
-        while not stop.is_set():
-            number += 1
-            try:
-                await _one(http, done, chance, number)
-            except httpx.TransportError:
-                continue  # a part was killed; `_one` sent again whatever was accepted
-            finally:
-                await _pause(stop, 1 + chance.random() * 2)
+        while not await _pause(stop, 1 + chance.random() * 2):
+            with suppress(httpx.TransportError):  # a part was killed; `_one` sends again whatever was accepted
+                if await _open(http) < OPEN_AT_ONCE:
+                    number += 1
+                    await _one(http, done, chance, number)
+
+
+async def _open(http: httpx.AsyncClient) -> int:
+    """How many processes have not ended; as good as too many while the API cannot say."""
+    answer = await http.get("/v1/processes", params={"limit": 200})
+    return sum(item["state"] not in FINAL for item in answer.json()["items"]) if answer.is_success else OPEN_AT_ONCE
 
 
 async def _one(http: httpx.AsyncClient, done: Soak, chance: random.Random, number: int) -> None:
@@ -175,6 +182,14 @@ async def _kill(platform: Platform, done: Soak, chance: random.Random, every: fl
 async def _sample(platform: Platform, samples: Samples, stop: asyncio.Event) -> None:
     while not await _pause(stop, 3):
         await samples.take(platform.document["pids"])
+
+
+async def _tell(done: Soak, minutes: float, stop: asyncio.Event) -> None:
+    """A line a minute, so that nobody wonders."""
+    minute = 0
+    while not await _pause(stop, 60):
+        minute += 1
+        print(f"minute {minute} of {minutes:g}: {len(done.accepted)} processes accepted, killed {done.kills}", flush=True)
 
 
 async def _judge(platform: Platform, done: Soak) -> None:

@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import timedelta
 from json import dumps
 from pathlib import Path
@@ -21,7 +22,7 @@ from contracts.pulse import Pulse
 from contracts.pulse import serve as serve_pulse
 from control_plane import reconcile as reconcile_role
 from control_plane import relay as relay_role
-from control_plane import schema, signing_keys, tenants
+from control_plane import signing_keys, tenants
 from control_plane.api.app import create_app
 from control_plane.api.server import serve
 from control_plane.broker import create_topics
@@ -86,7 +87,9 @@ def webhooks() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to this version's schema."""
-    typer.echo(f"schema {asyncio.run(schema.migrate(DatabaseSettings().database_url))}")
+    from control_plane.migration import migrate as bring_up  # no role needs what it is made with
+
+    typer.echo(f"schema {asyncio.run(bring_up(DatabaseSettings().database_url))}")
 
 
 @cli.command()
@@ -129,6 +132,29 @@ def provision(
     Storage(StorageSettings()).ensure_bucket(bucket)
     asyncio.run(tenants.provision(DatabaseSettings(), tenant, bucket, prefix, max_in_flight, key, role, limits))
     typer.echo(f"tenant {tenant} in s3://{bucket}/{prefix}")
+
+
+@cli.command()
+def check_tenant(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    bucket: Annotated[str, typer.Option(help="Its bucket.")],
+    prefix: Annotated[str, typer.Option(help="Its key prefix, ending with '/', or empty.")] = "",
+) -> None:
+    """Say whether `provision` would take this storage for this tenant. Nothing is made."""
+    asyncio.run(tenants.judge_storage(DatabaseSettings(), tenant, bucket, prefix))
+    typer.echo(f"s3://{bucket}/{prefix} can be, or is, the storage of tenant {tenant}")
+
+
+@cli.command()
+def close_tenant(
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")],
+    force: Annotated[bool, typer.Option("--force", help="Although processes have not ended.")] = False,
+) -> None:
+    """End all API keys of a tenant. Data and running work stay; exit code 4 while processes have not ended."""
+    done = asyncio.run(tenants.close(DatabaseSettings(), tenant, force=force))
+    typer.echo(dumps(asdict(done)))
+    if done.keys_ended is None:
+        raise typer.Exit(4)
 
 
 def _limits(asked: dict[tenants.Limit, str | None]) -> dict[tenants.Limit, int | None]:

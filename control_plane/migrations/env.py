@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `control_plane.schema` opened."""
+"""Runs the migrations on the connection that `control_plane.migration` opened."""
 
 from alembic import context
 

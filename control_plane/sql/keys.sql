@@ -45,3 +45,8 @@ UPDATE api_keys SET expires_at = least(expires_at, clock_timestamp() + :grace::i
 
 -- name: revoke_key!
 UPDATE api_keys SET revoked_at = clock_timestamp() WHERE tenant = :tenant AND id = :id AND revoked_at IS NULL;
+
+-- name: revoke_all_keys$
+-- How many were good until now.
+WITH ended AS (UPDATE api_keys SET revoked_at = clock_timestamp() WHERE tenant = :tenant AND revoked_at IS NULL RETURNING 1)
+SELECT count(*) FROM ended;

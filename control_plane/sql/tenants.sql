@@ -6,6 +6,9 @@ ON CONFLICT (id) DO UPDATE SET max_in_flight = excluded.max_in_flight;
 -- Another tenant whose storage would lie inside this one's, or this one's inside it.
 SELECT id FROM tenants WHERE id <> :id AND bucket = :bucket AND (starts_with(prefix, :prefix) OR starts_with(:prefix, prefix)) LIMIT 1;
 
+-- name: get_tenant^
+SELECT bucket, prefix FROM tenants WHERE id = :id;
+
 -- name: lock_idempotency_key$
 -- Held until the transaction ends; false: the same key is being worked on right now.
 SELECT pg_try_advisory_xact_lock(hashtextextended(:tenant || '/' || :key, 0));
@@ -30,3 +33,7 @@ UPDATE tenants SET
     max_executor_cores = CASE WHEN :limits ? 'max_executor_cores' THEN (:limits->>'max_executor_cores')::integer ELSE max_executor_cores END,
     max_stored_bytes = CASE WHEN :limits ? 'max_stored_bytes' THEN (:limits->>'max_stored_bytes')::bigint ELSE max_stored_bytes END
 WHERE id = :id;
+
+-- name: unfinished$
+-- Processes of a tenant that have not ended: held ones too, since they would be released.
+SELECT count(*) FROM processes WHERE tenant = :tenant AND state NOT IN ('succeeded', 'failed', 'cancelled');

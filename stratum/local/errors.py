@@ -61,3 +61,7 @@ class ServicesDown(LocalError):
 
 class SupervisorFailed(LocalError):
     """The process supervisor did not start, or refused a command."""
+
+
+class NotUp(LocalError):
+    """The platform does not run, or was never made."""

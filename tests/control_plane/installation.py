@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings
 
 from contracts.pulse import Pulse
 from contracts.tokens import KeyRing
-from control_plane import reconcile, relay, schema
+from control_plane import migration, reconcile, relay
 from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
@@ -247,7 +247,7 @@ async def create_database(server_url: str, template: str | None = None) -> str:
         await connection.close()
     url = f"{server_url.rsplit('/', 1)[0]}/{name}"
     if template is None:
-        await schema.migrate(url)
+        await migration.migrate(url)
     return url
 
 

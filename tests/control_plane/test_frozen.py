@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from control_plane import schema
+from control_plane import migration
 from control_plane.database import Database
 from control_plane.errors import Unavailable
 from tests.control_plane.installation import Installation
@@ -38,7 +38,7 @@ def frozen(server: Postgres) -> Iterator[None]:
 async def test_a_frozen_database_is_told_of_within_five_seconds(tmp_path: Path, services: Services, signing_key_file: str) -> None:
     server = Postgres(tmp_path)
     with server.running():
-        await schema.migrate(server.url)
+        await migration.migrate(server.url)
         installation = Installation(
             server.url, services.kafka_bootstrap, services.s3_endpoint, services.s3_access_key, services.s3_secret_key,
             f"test-{server.service.port}", signing_key_file,

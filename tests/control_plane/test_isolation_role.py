@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from control_plane import schema
+from contracts.database import SCHEMA_REVISION
+from control_plane import migration
 from control_plane.errors import MigrationFailed
 from stratum.local.postgres import SUPERUSER, binary
 from tests.control_plane.commands import run
@@ -64,12 +65,12 @@ async def _usable(url: str) -> bool:
 async def test_who_may_not_make_it_is_told_what_an_administrator_runs(server: Bare, administrator: asyncpg.Connection) -> None:
     (url,) = await _databases(server, administrator, 1)
     with pytest.raises(MigrationFailed) as refused:
-        await schema.migrate(url)
+        await migration.migrate(url)
     said = str(refused.value)
     assert "stratum may not create roles: let an administrator" in said
     for statement in said.split("`")[1].split("; "):
         await administrator.execute(statement)
-    assert await schema.migrate(url) == schema.known_revision()
+    assert await migration.migrate(url) == SCHEMA_REVISION
     assert await _usable(url)
 
 
@@ -77,11 +78,11 @@ async def test_a_role_that_is_there_must_be_granted(server: Bare, administrator:
     (url,) = await _databases(server, administrator, 1)
     await administrator.execute("CREATE ROLE stratum_tenant NOLOGIN")
     with pytest.raises(MigrationFailed) as refused:
-        await schema.migrate(url)
+        await migration.migrate(url)
     said = str(refused.value)
     assert "may not become the role" in said
     await administrator.execute(said.split("`")[1])
-    await schema.migrate(url)
+    await migration.migrate(url)
     assert await _usable(url)
 
 
@@ -89,9 +90,9 @@ async def test_a_role_that_passes_policies_is_refused(server: Bare, administrato
     (url,) = await _databases(server, administrator, 1)
     await administrator.execute("CREATE ROLE stratum_tenant BYPASSRLS; GRANT stratum_tenant TO stratum")
     with pytest.raises(MigrationFailed) as refused:
-        await schema.migrate(url)
+        await migration.migrate(url)
     await administrator.execute(str(refused.value).split("`")[1])
-    await schema.migrate(url)
+    await migration.migrate(url)
     assert await _usable(url)
 
 
@@ -133,4 +134,4 @@ async def test_a_backup_comes_back_with_the_wall(server: Bare, administrator: as
             assert [row["tenant"] for row in await connection.fetch("SELECT tenant FROM stored")] == ["acme"]
     finally:
         await connection.close()
-    assert await schema.migrate(restored) == schema.known_revision()
+    assert await migration.migrate(restored) == SCHEMA_REVISION

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from control_plane import schema
+from control_plane import migration
 from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation, prepare_topics, running
@@ -34,7 +34,7 @@ def kafka(tmp_path: Path) -> Iterator[Kafka]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_database(postgres: Postgres, services: Services, signing_key_file: str) -> Installation:
-    await schema.migrate(postgres.url)
+    await migration.migrate(postgres.url)
     return Installation(
         postgres.url, services.kafka_bootstrap, services.s3_endpoint, services.s3_access_key, services.s3_secret_key,
         f"test-{postgres.service.port}", signing_key_file,
@@ -136,7 +136,7 @@ async def test_a_database_that_comes_late_is_waited_for(tmp_path: Path, services
     async with installation.api() as client:
         assert (await client.get("/readyz")).status_code == 503
         with server.running():
-            await schema.migrate(server.url)
+            await migration.migrate(server.url)
             with following(installation) as launcher, running(installation.relay(), installation.reconcile()):
                 acme = await installation.tenant(client)
                 await acme.ingest()

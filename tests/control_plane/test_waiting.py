@@ -2,7 +2,8 @@
 
 import pytest
 
-from control_plane import schema
+from contracts.database import SCHEMA_REVISION
+from control_plane import migration
 from control_plane.errors import MigrationFailed
 from tests.control_plane.commands import Command, run
 from tests.control_plane.installation import Installation, create_database
@@ -35,7 +36,7 @@ async def test_the_schema_is_waited_for_until_it_is_this_versions(still: Install
     code, output = await run(still, "wait", "schema", "--seconds", "0")
     assert (code, "the database is at schema 0000" in output) == (1, True), output
     async with still.sql() as sql:
-        await sql.execute("UPDATE alembic_version SET version_num = $1", schema.known_revision())
+        await sql.execute("UPDATE alembic_version SET version_num = $1", SCHEMA_REVISION)
     code, output = await waiting.ended()
     assert (code, "there: schema" in output) == (0, True), output
 
@@ -43,6 +44,6 @@ async def test_the_schema_is_waited_for_until_it_is_this_versions(still: Install
 async def test_the_migration_reads_the_url_as_the_services_do(services: Services) -> None:
     """`sslmode` and its like are asyncpg's. The test server has no TLS, so that asking for it must fail."""
     url = await create_database(services.database_url)
-    assert await schema.migrate(f"{url}?sslmode=disable") == schema.known_revision()
+    assert await migration.migrate(f"{url}?sslmode=disable") == SCHEMA_REVISION
     with pytest.raises(MigrationFailed, match="SSL"):
-        await schema.migrate(f"{url}?sslmode=require")
+        await migration.migrate(f"{url}?sslmode=require")

@@ -11,38 +11,49 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.platform import Platform, wait_for
+from tests.e2e.platform import FINAL, Platform, wait_for
 from tests.figures import report
 
 
 @pytest.mark.timeout(900)  # thirty-one runs, two at a time
-def test_forty_at_once(platform: Platform, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runs", [6, pytest.param(31, marks=pytest.mark.slow)])
+def test_forty_at_once(platform: Platform, tmp_path: Path, runs: int) -> None:
+    """All of them end: so many by running, the rest by being cancelled while they wait."""
+    entity = f"many_{runs}"
     file = tmp_path / "numbers.csv"
     file.write_text("k,v\n" + "".join(f"k{i % 7},{i}\n" for i in range(1_000)))
-    platform.cli("ingest", "many", "v1", str(file))
-    requests = [_request(f"out_{n}", n) for n in range(30)] + [_request("out_same", 99) for _ in range(10)]
+    platform.cli("ingest", entity, "v1", str(file))
+    requests = [_request(entity, "out_same", 99) for _ in range(10)] + [_request(entity, f"out_{n}", n) for n in range(30)]
 
     with _peak_memory(platform) as peak:
         answers = asyncio.run(_post_all(platform, requests))
-        ids = [answer["id"] for answer in answers]
+        ids = list(dict.fromkeys(answer["id"] for answer in answers))
         places_checked = asyncio.run(_places_agree(platform))
-        done = [platform.wait(process_id, seconds=900) for process_id in dict.fromkeys(ids)]
+        by_place = sorted(ids)  # ids are of their moment, and so is the order among equals
+        for process_id in reversed(by_place[runs:]):
+            platform.cli("cancel", process_id)
+        done = [platform.wait(process_id, *FINAL, seconds=900) for process_id in by_place]
 
-    assert len(set(ids[30:])) == 1, "identical requests are one process"
-    assert len(set(ids)) == 31
-    assert [process["state"] for process in done] == ["succeeded"] * 31
+    assert len({answer["id"] for answer in answers[:10]}) == 1, "identical requests are one process"
+    assert len(ids) == 31
+    assert [process["state"] for process in done] == ["succeeded"] * runs + ["cancelled"] * (31 - runs)
     assert places_checked >= 5
-    for process in done:
+    for process in done[:runs]:
         assert platform.history(process["id"]) == ["accepted", "queued", "running", "sealing", "succeeded"]
         platform.assert_sealed_exactly(process)
+    for process in done[runs:]:
+        assert "running" not in (history := platform.history(process["id"]))
+        assert (history[0], history[-1]) == ("accepted", "cancelled")
+        assert process["artifacts"] == []
     report(
-        "forty processes at once", f"peak memory of the whole platform {peak[0] / 2**20:,.0f} MiB; {places_checked} queue places checked"
+        f"forty processes at once, {runs} of them run",
+        f"peak memory of the whole platform {peak[0] / 2**20:,.0f} MiB; {places_checked} queue places checked",
     )
 
 
-def _request(output: str, n: int) -> dict[str, object]:
+def _request(entity: str, output: str, n: int) -> dict[str, object]:
     return {
-        "entity_id": "many",
+        "entity_id": entity,
         "data_version": "v1",
         "action": "filter",
         "parameters": {"condition": f"v >= {n}"},

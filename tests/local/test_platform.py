@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from stratum.cli.main import app
 from stratum.local import platform as module
 from stratum.local.errors import DiskFull, HomeUnusable, LocalError, ServiceFailed, SettingInvalid, StateUnreadable
 from stratum.local.platform import Platform
@@ -51,6 +53,23 @@ def test_status_and_state_file(platform: Platform) -> None:
     kept = platform.home / "platform.json"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert json.loads(kept.read_text())["url"] == status["url"]
+
+
+def test_a_second_tenant(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRATUM_HOME", str(platform.home))
+    create = ["tenants", "create", "acme", "--local", "--max-held", "5", "--json"]
+    made = json.loads(CliRunner().invoke(app, create).stdout)
+    assert (made["bucket"], made["prefix"], made["changed"]) == ("stratum-acme", "acme/", True)
+    kept = Path(made["key_file"])
+    assert (kept.read_text(), stat.S_IMODE(kept.stat().st_mode)) == (made["key"], 0o600)
+    quota = httpx.get(f"{made['url']}/v1/quota", headers={"Authorization": f"Bearer {made['key']}"})
+    assert (quota.status_code, quota.json()["held"]["limit"]) == (200, 5)
+    again = json.loads(CliRunner().invoke(app, create).stdout)
+    assert again == {**made, "key": None, "changed": False}, "the key is shown once"
+    inside = CliRunner().invoke(app, ["tenants", "create", "other", "--local", "--bucket", "stratum"])
+    assert inside.exit_code == 1
+    assert "lie inside one another" in inside.stderr
+    assert not (kept.parent / "other-api-key").exists()
 
 
 def test_a_part_that_was_stopped_is_healed(platform: Platform) -> None:

@@ -11,7 +11,7 @@ import pytest
 from contracts.access import TABLE
 from contracts.catalog import DEFAULT_FOLDER, Catalog
 from contracts.database import SCHEMA_REVISION
-from control_plane.schema import known_revision
+from control_plane.migration import head
 from stratum.preflight import clock, kafka, postgres, quota, s3, tokens
 from stratum.preflight.access import Account, questions, words
 from stratum.preflight.finding import Finding, failed, passed, skipped, warned, worst
@@ -26,7 +26,7 @@ STANDARD = Catalog.load(DEFAULT_FOLDER).profiles["standard"]
 
 
 def test_the_expected_schema_is_that_of_the_migrations() -> None:
-    assert known_revision() == SCHEMA_REVISION
+    assert head() == SCHEMA_REVISION
 
 
 @pytest.mark.parametrize(

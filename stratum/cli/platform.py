@@ -78,13 +78,13 @@ def local_platform() -> Iterator["Platform"]:
     from stratum.client.settings import home
 
     try:
-        from stratum.local.errors import LocalError, ServicesDown
+        from stratum.local.errors import LocalError, NotUp
         from stratum.local.platform import Platform
     except ModuleNotFoundError as error:
         raise MissingLibrary("stratum[local]") from error
     try:
         yield Platform(home())
-    except ServicesDown as error:
+    except NotUp as error:
         raise Unavailable(error.message, error.remedy) from error
     except LocalError as error:
         raise StratumError(error.message, error.remedy) from error

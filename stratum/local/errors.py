@@ -55,10 +55,6 @@ class ServiceFailed(LocalError):
     """A part did not start, or did not answer; the message ends with the tail of its log."""
 
 
-class ServicesDown(LocalError):
-    """Servers that a command needs do not run."""
-
-
 class SupervisorFailed(LocalError):
     """The process supervisor did not start, or refused a command."""
 

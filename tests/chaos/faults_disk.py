@@ -10,7 +10,7 @@ HASHES = "SELECT sha2(cast(n AS string), 256) AS h FROM (SELECT explode(sequence
 NEEDING_ROOM = {"shuffled": f"SELECT count(DISTINCT h) AS hashes FROM ({HASHES})", "written": HASHES}
 """The one fills the disk with what it shuffles, the other with what it has not yet uploaded."""
 
-DRIVER_SECONDS = 120
+DRIVER_SECONDS = 300
 """In which a driver starts, and ends, on a busy machine too."""
 
 

@@ -29,7 +29,9 @@ async def stage(shared: Stage) -> AsyncIterator[Stage]:
             await part.restart()
 
 
-ROWS = [pytest.param(name, marks=[] if row.smoke else [pytest.mark.slow], id=name) for name, row in FAULTS.items()]
+ROWS = [
+    pytest.param(name, marks=[] if row.smoke else [pytest.mark.slow, pytest.mark.timeout(900)], id=name) for name, row in FAULTS.items()
+]
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -63,8 +63,9 @@ async def tell_unwatched(reconciler: "Reconciler") -> bool:
     for row in rows:
         async with reconciler.database.transaction() as connection:
             current = await lifecycle.lock(connection, row["process_id"])
-            still = current is not None and (current.step, current.attempt) == (row["step"], row["attempt"])
-            if current is not None and still and current.lease_until is not None and current.lease_until < current.now:
+            if current is None or (current.step, current.attempt, current.attempt_state) != (row["step"], row["attempt"], row["state"]):
+                continue  # it has ended meanwhile, and what ended changes no more
+            if current.lease_until is not None and current.lease_until < current.now:
                 await lifecycle.note(connection, current, "unwatched", reason)
     return False
 

@@ -49,6 +49,7 @@ class Current:
     start_before: datetime | None
     proposal_sha256: str | None
     lease_until: datetime | None
+    deadline: datetime | None
     silent_since: datetime | None
     sealing_at: datetime | None
     manifest_put_at: datetime | None

@@ -21,6 +21,7 @@ from control_plane.deadlines import enforce_deadlines, tell_on_the_way, tell_unw
 from control_plane.errors import ProposalRejected, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.proposals import Checked
+from control_plane.role import connected, pause
 from control_plane.settings import ReconcileSettings
 from control_plane.storage import Storage
 from control_plane.sweeper import sweep as sweeps
@@ -48,7 +49,7 @@ async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) ->
     """Reconcile until `stop`."""
     reconciler = Reconciler(settings, Database(settings), Storage(settings), pulse)
     try:
-        await _connected(reconciler.database, stop)
+        await connected(reconciler.database, stop, pulse, "events")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_events(reconciler, stop))
             tasks.create_task(_repeat(reconciler, stop, settings.poll_seconds, seal_next, "seal"))
@@ -62,32 +63,20 @@ async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) ->
         await reconciler.database.close()
 
 
-async def _connected(database: Database, stop: asyncio.Event) -> None:
-    """Wait for the database. A schema that this version does not know ends the role."""
-    while not stop.is_set():
-        try:
-            await database.open()
-        except Unavailable as error:
-            log.warning("waiting for the database", error=str(error))
-            await _pause(stop, 1)
-        else:
-            return
-
-
 async def _repeat(
     reconciler: Reconciler, stop: asyncio.Event, seconds: float, work: Callable[[Reconciler], Awaitable[bool]], name: str
 ) -> None:
     """Do the work again and again: at once while it says there is more, else after `seconds`; what is unavailable is waited for."""
     while not stop.is_set():
-        pause = seconds
+        rest = seconds
         reconciler.pulse.beat(name, seconds)
         try:
             if await work(reconciler):
-                pause = 0
+                rest = 0
         except (Unavailable, StorageUnavailable) as error:
             log.warning("waiting", work=name, error=str(error))
-            pause = max(seconds, 1)
-        await _pause(stop, pause)
+            rest = max(seconds, 1)
+        await pause(rest, stop)
 
 
 async def _events(reconciler: Reconciler, stop: asyncio.Event) -> None:
@@ -251,10 +240,3 @@ async def _seal_waits(reconciler: Reconciler, current: Current, error: StorageUn
 async def sweep(reconciler: Reconciler) -> bool:
     """Remove what unsealed runs and others left."""
     return await sweeps.turn(Sweeper(reconciler.settings, reconciler.database, reconciler.storage))
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

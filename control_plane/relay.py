@@ -16,6 +16,7 @@ from control_plane import metrics, signing_keys
 from control_plane.broker import Outgoing, Publisher
 from control_plane.database import connect, passing_errors, queries
 from control_plane.errors import Unavailable
+from control_plane.role import pause
 from control_plane.settings import RelaySettings
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ async def run(settings: RelaySettings, stop: asyncio.Event, pulse: Pulse) -> Non
             connection = await connect(settings)
         except Unavailable as error:
             log.warning("waiting for the database", error=str(error))
-            await _pause(stop, 1)
+            await pause(1, stop)
             continue
         try:
             async with passing_errors():
@@ -48,7 +49,7 @@ async def _lead(
 ) -> None:
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LEADER_LOCK):
         pulse.beat("relay")
-        await _pause(stop, 1)
+        await pause(1, stop)
         if stop.is_set():
             return
     log.info("leading")
@@ -58,9 +59,9 @@ async def _lead(
         metrics.RELEASED.inc(released)
         published, waiting = await _publish(connection, settings, keys, publisher)
         if waiting and not published:
-            await _pause(stop, 1)
+            await pause(1, stop)
         elif not released and not published:
-            await _pause(stop, settings.poll_seconds)
+            await pause(settings.poll_seconds, stop)
 
 
 async def _publish(connection: asyncpg.Connection, settings: RelaySettings, keys: Signer, publisher: Publisher) -> tuple[int, int]:
@@ -121,10 +122,3 @@ def _command(row: asyncpg.Record, ref: AttemptRef, callback_url: str) -> Command
         flow_token="-",  # noqa: S106  # put in once the rest can be signed
         traceparent=row["traceparent"],
     )
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

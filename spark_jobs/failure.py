@@ -1,5 +1,6 @@
 """From any exception to an error class and a message that a person understands: no Java stack traces."""
 
+import errno
 import re
 
 from py4j.protocol import Py4JError, Py4JNetworkError
@@ -17,6 +18,14 @@ _WRAPPERS = frozenset({"TASK_WRITE_FAILED", "FAILED_READ_FILE.NO_HINT", "FAILED_
 _STORAGE = ("software.amazon.awssdk", "org.apache.hadoop.fs.s3a", "AWSClientIOException", "com.amazonaws")
 _DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Status Code: 403", "NoSuchBucket")
 _CORRUPT = ("is not a Parquet file", "CANNOT_READ_FILE_FOOTER", "ParquetDecodingException", "could not read footer")
+_NO_SPACE = ("No space left on device", "No space available in any of the local directories", "Disk quota exceeded")
+"""As the system says it, and Hadoop, of a disk of ours."""
+_OF_THE_STORE = "(Service: S3"
+"""Where the store itself says it of its own disk."""
+_MORE_ROOM = (
+    "the disk for the run's temporary files (shuffle, spills, uploads under way) is full: let the run need less room,"
+    " give it more executors with `executor_instances` in `resource_profile`, or have an operator give that disk more"
+)
 _JVM_GONE = "Spark's JVM ended under the run, perhaps killed for want of memory: more `driver_memory` in `resource_profile` may help"
 _IN_A_TASK = "Job aborted due to stage failure"
 _KILLED_FOR_MEMORY = ("exit code 137", "OOMKilled", "exit code 52(")
@@ -45,11 +54,15 @@ def _known(error: BaseException) -> JobError:
         return SparkFailed("SPARK_LOST", _JVM_GONE)
     if isinstance(error, PySparkException | Py4JError):
         return _of_spark(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SparkFailed("NO_SPACE", f"{_MORE_ROOM} ({error})")
     return SparkFailed("UNEXPECTED_ERROR", f"{type(error).__name__}: {error}")
 
 
 def _of_spark(error: Exception) -> JobError:
     text = _full_text(error)
+    if full := _want_of_room(text):  # a spill that fails for want of room ends as want of memory
+        return SparkFailed("NO_SPACE", f"{_MORE_ROOM} ({full})")
     if memory := _want_of_memory(text):
         return SparkFailed("OUT_OF_MEMORY", memory, hopeless=True)  # the same data in the same memory
     if any(mark in text for mark in _CORRUPT):
@@ -80,6 +93,12 @@ def _want_of_memory(text: str) -> str | None:
     if _IN_A_TASK in text:
         return f"an executor ran out of memory: {_MORE_MEMORY}"
     return "the driver ran out of memory: ask for more `driver_memory` in `resource_profile`"
+
+
+def _want_of_room(text: str) -> str | None:
+    """Which of a disk's words say that it is full; None: none of ours is."""
+    ours = "\n".join(line for line in text.splitlines() if _OF_THE_STORE not in line)
+    return next((mark for mark in _NO_SPACE if mark in ours), None)
 
 
 def _full_text(error: Exception) -> str:

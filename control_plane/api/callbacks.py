@@ -1,5 +1,6 @@
 """`/v1/processes/callback`: what runs report. The token says which attempt; only the granted run is heard."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -62,7 +63,11 @@ async def callback(body: Callback, services: Injected, token: RunToken) -> Grant
             assert current is not None  # noqa: S101 - checked just above
             await _apply(connection, services, current, body)
             # what the report changed is the answer
-            return _grant(services, await lifecycle.read(connection, claims.process_id), body.run_id)
+            after = await lifecycle.read(connection, claims.process_id)
+            if not after.is_about(claims):
+                # a failure made the next attempt, which is not this run's: no token of it may be handed out
+                after = replace(current, attempt_state=AttemptState.FAILED)
+            return _grant(services, after, body.run_id)
     except (RunSuperseded, AttemptEnded, Unauthenticated, Invalid) as refusal:
         await _audit(services, claims, body, refusal)
         raise
@@ -118,7 +123,9 @@ async def _apply(connection: Connection, services: Services, current: Current, b
 
 
 def _grant(services: Services, current: Current, run_id: str) -> Grant:
-    expires_at = current.now + timedelta(seconds=services.settings.run_token_seconds)
+    # as long as the attempt itself may go on: a run whose heartbeats do not come through is not to be refused for that
+    life = timedelta(seconds=services.settings.run_token_seconds)
+    expires_at = max(current.now, current.deadline or current.now) + life
     return Grant(
         run_token=services.keys.sign("stratum:run", current.ref, expires_at, run_id),
         expires_at=expires_at,

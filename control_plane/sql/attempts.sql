@@ -104,7 +104,7 @@ WHERE a.cluster = :cluster AND a.tenant <> ALL (:unseen::text[]) AND (
 
 -- name: unwatched_attempts
 -- Attempts of which nothing was heard for two leases, while their cluster was not looked at either.
-SELECT a.process_id, a.step, a.number AS attempt FROM attempts a JOIN processes p ON p.id = a.process_id
+SELECT a.process_id, a.step, a.number AS attempt, a.state FROM attempts a JOIN processes p ON p.id = a.process_id
 WHERE a.state IN ('submitted', 'started') AND a.lease_until + make_interval(secs => :lease_seconds) < clock_timestamp() AND p.reason <> :reason
   AND NOT EXISTS (SELECT FROM observations o WHERE o.cluster = a.cluster AND o.began_at > a.lease_until AND a.tenant <> ALL (o.unseen));
 

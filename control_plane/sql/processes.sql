@@ -34,7 +34,7 @@ SELECT id FROM processes WHERE id = :id AND (:tenant::text IS NULL OR tenant = :
 SELECT p.id, p.tenant, p.state AS process_state, p.reason, p.entity_id, s.number AS step, s.action, s.action_revision, s.image, s.parameters,
        s.inputs, s.output_data_version, s.output_dataset, s.rejected_dataset, s.limits,
        a.number AS attempt, a.state AS attempt_state, a.reason AS attempt_reason, a.failures, a.waits, a.waiting_since, a.pending_since, a.run_id, a.last_sequence, a.start_before, a.proposal_sha256, a.lease_until,
-       a.silent_since, a.sealing_at, a.manifest_put_at,
+       a.deadline, a.silent_since, a.sealing_at, a.manifest_put_at,
        t.bucket, t.prefix, clock_timestamp() AS now
 FROM processes p
 JOIN LATERAL (SELECT * FROM attempts WHERE process_id = p.id ORDER BY step DESC, number DESC LIMIT 1) a ON true

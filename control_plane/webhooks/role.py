@@ -16,6 +16,7 @@ from contracts.trust import trusted_pem
 from control_plane import views
 from control_plane.database import Connection, Database, queries
 from control_plane.errors import Unavailable
+from control_plane.role import connected, pause
 from control_plane.settings import WebhookSettings
 from control_plane.webhooks import metrics, signing
 from control_plane.webhooks.connecting import Resolve, SystemResolver
@@ -55,24 +56,11 @@ async def run(settings: WebhookSettings, stop: asyncio.Event, pulse: Pulse, reso
     database = Database(settings)
     try:
         async with Sender(settings.target_rules, timeouts, trust, resolve or system) as sender:
-            await _connected(database, stop, pulse)
+            await connected(database, stop, pulse, "webhooks")
             await _deliver_all(Deliverer(settings, database, sender), stop, pulse)
     finally:
         system.close()
         await database.close()
-
-
-async def _connected(database: Database, stop: asyncio.Event, pulse: Pulse) -> None:
-    """Wait for the database. A schema that this version does not know ends the role."""
-    while not stop.is_set():
-        pulse.beat("webhooks")
-        try:
-            await database.open()
-        except Unavailable as error:
-            log.warning("waiting for the database", error=str(error))
-            await _pause(stop, asyncio.Event(), 1)
-        else:
-            return
 
 
 async def _deliver_all(deliverer: Deliverer, stop: asyncio.Event, pulse: Pulse) -> None:
@@ -87,18 +75,18 @@ async def _deliver_all(deliverer: Deliverer, stop: asyncio.Event, pulse: Pulse) 
     async with asyncio.TaskGroup() as tasks:
         while not stop.is_set():
             pulse.beat("webhooks", settings.webhook_poll_seconds)
-            pause = settings.webhook_poll_seconds
+            rest = settings.webhook_poll_seconds
             freed.clear()
             try:
                 taken = await _take(deliverer, settings.webhook_concurrency - len(under_way))
             except Unavailable as error:
                 log.warning("waiting", work="webhooks", error=str(error))
-                taken, pause = [], max(pause, 1.0)
+                taken, rest = [], max(rest, 1.0)
             for row in taken:
                 task = tasks.create_task(_deliver(deliverer, row))
                 under_way.add(task)
                 task.add_done_callback(done)
-            await _pause(stop, freed, pause)
+            await pause(rest, stop, freed)
         pulse.forget("webhooks")
 
 
@@ -173,11 +161,3 @@ async def _mark_once(connection: Connection, mark: dict[str, Any], answer: Answe
             await queries.delay_webhook(connection, **mark, error=answer.failure, delay_seconds=delay)
         case GivenUp(reason):
             await queries.end_webhook(connection, **mark, state="given_up", error=reason)
-
-
-async def _pause(stop: asyncio.Event, freed: asyncio.Event, seconds: float) -> None:
-    """Until there may be something to do: a delivery has ended, or so many seconds have passed."""
-    waits = [asyncio.ensure_future(event.wait()) for event in (stop, freed)]
-    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for each in waits:
-        each.cancel()

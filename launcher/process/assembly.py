@@ -18,7 +18,7 @@ from launcher.store import s3_client
 @contextmanager
 def local_roles(settings: LocalSettings) -> Iterator[Mapping[str, Role]]:
     """The roles, by name; what they use is closed at the end."""
-    launch = SparkSubmit(settings, _cache_folder() / "class-archives")
+    launch = SparkSubmit(settings, cache_folder() / "class-archives")
     archive = launch.archive  # asks Java and Spark at once, so that a wrong setting stops the start
     with (
         connections(settings) as shared,
@@ -34,5 +34,6 @@ def local_roles(settings: LocalSettings) -> Iterator[Mapping[str, Role]]:
         }
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where what is dear to make is kept, for all platforms of this user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stratum"

@@ -1,6 +1,7 @@
 """Ends jobs from outside: fulfils wishes, and settles what lost its wrapper."""
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -30,6 +31,17 @@ def enforce_wish(folder: JobFolder, grace_seconds: float) -> None:
     _signal_wrapper(folder, signal.SIGKILL if overdue else signal.SIGTERM)
 
 
+def ask_to_end(folder: JobFolder, reason: str, grace_seconds: float) -> None:
+    """Wish the job's end, and enforce it. Where a full disk takes no wish, its wrapper is told all the same: that makes room."""
+    try:
+        folder.wish_end(reason)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _signal_wrapper(folder, signal.SIGTERM)
+    enforce_wish(folder, grace_seconds)
+
+
 def settle(folder: JobFolder) -> None:
     """Record the end of a job whose wrapper is gone, after ending all that is left of it."""
     start = folder.start()
@@ -37,8 +49,8 @@ def settle(folder: JobFolder) -> None:
         return
     if start.identity is not None:
         _end_session(start.identity.pid, folder)
+    folder.clear_scratch()  # first: it may have filled the very disk that the record is written to
     folder.record_exit(Exit("vanished", None, now()))
-    folder.clear_scratch()
 
 
 def stop_jobs(root: Path, reason: str, grace_seconds: float) -> int:
@@ -54,8 +66,7 @@ def stop_jobs(root: Path, reason: str, grace_seconds: float) -> int:
     while True:
         for folder in _started(root):
             ended.add(folder.name)
-            folder.wish_end(reason)
-            enforce_wish(folder, grace_seconds)
+            ask_to_end(folder, reason, grace_seconds)
         # a wrapper that has not claimed its start yet shows in no folder, but it is marked
         left = [process for process, folder_path in marked_processes(MARKER) if Path(folder_path).parent == root]
         if not left:

@@ -184,13 +184,13 @@ def _read(path: Path) -> Any:
 def _create(path: Path, content: Mapping[str, Any]) -> bool:
     """Write a file that must not exist yet: a hard link appears at once with all its content, or fails."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _write(temporary, json.dumps(content).encode())
     try:
+        _write(temporary, json.dumps(content).encode())
         os.link(temporary, path)
     except FileExistsError:
         return False
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     return True
 
 

@@ -21,7 +21,7 @@ from contracts.sizing import Resources
 from contracts.spark_conf import spark_conf
 from launcher.errors import LauncherError
 from launcher.job import JobSpec
-from launcher.process.backend import Launch
+from launcher.process.children import Launch
 from launcher.process.class_archive import ClassArchive
 from launcher.process.folder import JobFolder
 from launcher.settings import LocalSettings
@@ -57,7 +57,7 @@ def _compiler(spec: JobSpec) -> list[str]:
 
 
 class SparkSubmit:
-    """Makes the launch of each job; see `launcher.process.backend.Launcher`."""
+    """Makes the launch of each job; see `launcher.process.children.Launcher`."""
 
     def __init__(self, settings: LocalSettings, archive_folder: Path) -> None:
         self._settings = settings

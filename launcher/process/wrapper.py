@@ -30,8 +30,9 @@ def main() -> int:
     stop = _StopRequest()
     if not folder.claim_start(ProcessIdentity.current()):
         return 0
-    folder.record_exit(_run(folder, arguments.command, arguments.time_limit, arguments.grace, stop))
-    folder.clear_scratch()
+    end = _run(folder, arguments.command, arguments.time_limit, arguments.grace, stop)
+    folder.clear_scratch()  # first: it may have filled the very disk that the record is written to
+    folder.record_exit(end)
     return 0
 
 

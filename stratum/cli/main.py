@@ -14,6 +14,7 @@ from stratum.cli import (
     platform,
     preflight,
     processes,
+    rebuild,
     reproduce,
     retire,
     run,
@@ -55,5 +56,22 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands, help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False
 )
-for module in (platform, preflight, ingest, run, processes, history, data, reproduce, retire, actions, keys, tenants, webhooks, version):
+MODULES = (
+    platform,
+    preflight,
+    ingest,
+    run,
+    processes,
+    history,
+    data,
+    reproduce,
+    retire,
+    rebuild,
+    actions,
+    keys,
+    tenants,
+    webhooks,
+    version,
+)
+for module in MODULES:
     module.register(app)

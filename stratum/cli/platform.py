@@ -10,7 +10,7 @@ import typer
 
 from stratum.cli.options import Json
 from stratum.cli.output import duration, print_json, progress_console, say, show_facts, show_table, table
-from stratum.errors import MissingLibrary, StratumError
+from stratum.errors import MissingLibrary, StratumError, Unavailable
 
 if TYPE_CHECKING:
     from stratum.local.platform import Platform
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def up(detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is up.")] = False, json: Json = False) -> None:
     """Start the platform on this machine. Without --detach: until Ctrl-C."""
-    with _local_platform() as platform:
+    with local_platform() as platform:
         document = _bring_up(platform)
         with suppress(KeyboardInterrupt):
             _show(document, json=json)
@@ -40,7 +40,7 @@ def up(detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when 
 
 def down(json: Json = False) -> None:
     """Stop the platform on this machine. Its data stays."""
-    with _local_platform() as platform:
+    with local_platform() as platform:
         _take_down(platform)
     if json:
         print_json({"state": "down"})
@@ -50,7 +50,7 @@ def down(json: Json = False) -> None:
 
 def status(json: Json = False) -> None:
     """Show whether the platform on this machine is up, part by part."""
-    with _local_platform() as platform:
+    with local_platform() as platform:
         document = platform.status()
     if json:
         print_json(document)
@@ -68,22 +68,24 @@ def demo() -> None:
     if os.environ.get("STRATUM_URL"):
         run_demo()
         return
-    with _local_platform() as platform:
+    with local_platform() as platform:
         run_demo(lambda: _bring_up(platform))
 
 
 @contextmanager
-def _local_platform() -> Iterator["Platform"]:
+def local_platform() -> Iterator["Platform"]:
     """The platform in `STRATUM_HOME`; its errors as ours."""
     from stratum.client.settings import home
 
     try:
-        from stratum.local.errors import LocalError
+        from stratum.local.errors import LocalError, NotUp
         from stratum.local.platform import Platform
     except ModuleNotFoundError as error:
         raise MissingLibrary("stratum[local]") from error
     try:
         yield Platform(home())
+    except NotUp as error:
+        raise Unavailable(error.message, error.remedy) from error
     except LocalError as error:
         raise StratumError(error.message, error.remedy) from error
 

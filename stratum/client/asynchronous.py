@@ -3,50 +3,32 @@
 # ruff: noqa: ASYNC109 (`timeout` is answered with a `TimedOut` that says how far the process is; a cancel scope could not)
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from os import PathLike
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import anyio
 from pydantic import ValidationError
 
 from contracts.command import ResourceProfile
-from contracts.http import (
-    ActionDescription,
-    ActionList,
-    Dataset,
-    EntityPage,
-    EntitySummary,
-    EventPage,
-    LogChunk,
-    Process,
-    ProcessEvent,
-    ProcessPage,
-    ProcessRequest,
-    Retirement,
-    RetireRequest,
-    VersionPage,
-    VersionSummary,
-)
+from contracts.http import ActionDescription, ActionList, EventPage, LogChunk, Process, ProcessEvent, ProcessPage, ProcessRequest
 from contracts.states import ProcessState
-from contracts.webhook import SecretRotation, WebhookDelivery, WebhookPage, WebhookSecret, WebhookSecrets
-from stratum.client import reproduce, upload
-from stratum.client.dataset import AsyncSealedDataset
+from stratum.client import reproduce
+from stratum.client.data import DataCalls
 from stratum.client.keys import KeyCalls
-from stratum.client.objects import S3Access
+from stratum.client.paths import api_path
 from stratum.client.settings import resolve
 from stratum.client.transport import Transport
-from stratum.errors import Conflict, Invalid, NotFound, ProcessFailed, TimedOut, Unavailable
+from stratum.client.webhooks import WebhookCalls
+from stratum.errors import Invalid, ProcessFailed, TimedOut, Unavailable
 
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 2.0
 POLL_GROWTH = 1.3
 
 
-class AsyncClient(KeyCalls):
+class AsyncClient(DataCalls, WebhookCalls, KeyCalls):
     """A platform, for asyncio and trio. Use it as `async with AsyncClient() as client`.
 
     Args:
@@ -174,7 +156,7 @@ class AsyncClient(KeyCalls):
 
     async def get(self, process_id: UUID | str) -> Process:
         """One process, as it is now."""
-        return await self._transport.get(Process, _path("processes", process_id))
+        return await self._transport.get(Process, api_path("processes", process_id))
 
     async def page(
         self,
@@ -207,7 +189,7 @@ class AsyncClient(KeyCalls):
         cursor: str | None = None
         while True:
             query = {"cursor": cursor} if cursor else {}
-            page = await self._transport.get(EventPage, _path("processes", process_id, "events"), query)
+            page = await self._transport.get(EventPage, api_path("processes", process_id, "events"), query)
             items += page.items
             if (cursor := page.next_cursor) is None:
                 return items
@@ -216,7 +198,7 @@ class AsyncClient(KeyCalls):
         """What the driver wrote, in pieces. With `follow` until all is there that will be, else what there is now."""
         offset, pause = 0, FIRST_POLL_SECONDS
         while True:
-            chunk = await self._transport.get(LogChunk, _path("processes", process_id, "logs"), {"offset": offset})
+            chunk = await self._transport.get(LogChunk, api_path("processes", process_id, "logs"), {"offset": offset})
             moved, offset = chunk.next_offset > offset, chunk.next_offset
             if chunk.text:
                 yield chunk.text
@@ -232,7 +214,7 @@ class AsyncClient(KeyCalls):
         Raises:
             Conflict: it has ended, or is being sealed.
         """
-        return await self._transport.post(Process, _path("processes", process_id, "cancel"), repeatable=True)
+        return await self._transport.post(Process, api_path("processes", process_id, "cancel"), repeatable=True)
 
     async def retry(self, process_id: UUID | str) -> Process:
         """Run failed or cancelled work again, as a new process.
@@ -240,122 +222,11 @@ class AsyncClient(KeyCalls):
         Raises:
             Conflict: it has not ended, or succeeded.
         """
-        return await self._transport.post(Process, _path("processes", process_id, "retry"), repeatable=False)
-
-    async def webhooks(
-        self, *, state: str | None = None, process_id: UUID | str | None = None, limit: int | None = None, cursor: str | None = None
-    ) -> WebhookPage:
-        """One page of deliveries to callback URLs, newest first. `cursor` is the `next_cursor` of the page before."""
-        params = {"state": state, "process_id": process_id and str(process_id), "limit": limit, "cursor": cursor}
-        return await self._transport.get(WebhookPage, "/v1/webhooks", params)
-
-    async def webhook(self, delivery_id: UUID | str) -> WebhookDelivery:
-        """One delivery, as it is now."""
-        return await self._transport.get(WebhookDelivery, _path("webhooks", delivery_id))
-
-    async def replay_webhook(self, delivery_id: UUID | str) -> WebhookDelivery:
-        """Send a delivery again, now, under the same `webhook-id`."""
-        return await self._transport.post(WebhookDelivery, _path("webhooks", delivery_id, "replay"), repeatable=False)
-
-    async def webhook_secrets(self) -> list[WebhookSecret]:
-        """The secrets that sign deliveries, newest first. For admins."""
-        return (await self._transport.get(WebhookSecrets, "/v1/webhooks/secret")).items
-
-    async def rotate_webhook_secret(self, keep_seconds: int = 86_400) -> list[WebhookSecret]:
-        """Replace the secret; the replaced one signs beside the new one for `keep_seconds`. For admins.
-
-        Raises:
-            Conflict: somebody else replaced it at the same moment.
-        """
-        body = SecretRotation(keep_seconds=keep_seconds)
-        return (await self._transport.post(WebhookSecrets, "/v1/webhooks/secret/rotate", body, repeatable=False)).items
+        return await self._transport.post(Process, api_path("processes", process_id, "retry"), repeatable=False)
 
     async def actions(self) -> list[ActionDescription]:
         """What can be run, with the schemas of the parameters."""
         return (await self._transport.get(ActionList, "/v1/actions")).items
-
-    async def entities(self) -> list[EntitySummary]:
-        """All entities that have data, by name."""
-        items: list[EntitySummary] = []
-        cursor = None
-        while True:
-            page = await self._transport.get(EntityPage, "/v1/entities", {"cursor": cursor})
-            items += page.items
-            if (cursor := page.next_cursor) is None:
-                return items
-
-    async def versions(self, entity_id: str) -> list[VersionSummary]:
-        """The data versions of an entity, and the datasets sealed in each."""
-        items: list[VersionSummary] = []
-        cursor = None
-        while True:
-            page = await self._transport.get(VersionPage, _path("entities", entity_id, "versions"), {"cursor": cursor})
-            items += page.items
-            if (cursor := page.next_cursor) is None:
-                return items
-
-    async def dataset(self, entity_id: str, data_version: str, dataset: str, *, s3: S3Access | None = None) -> AsyncSealedDataset:
-        """A sealed dataset, to be read. With `s3` from the store itself, else by links that are good for a short time."""
-        path = _path("entities", entity_id, "versions", data_version, "datasets", dataset)
-        return AsyncSealedDataset(await self._transport.get(Dataset, path), s3)
-
-    async def ingest(
-        self,
-        entity_id: str,
-        data_version: str,
-        files: Sequence[str | PathLike[str]],
-        dataset: str = "source",
-        *,
-        null: Sequence[str] = (),
-        schema: str | None = None,
-        delimiter: str | None = None,
-        progress: upload.Progress = lambda phase, done, total: None,
-    ) -> Dataset:
-        """Upload files as a new dataset and seal it; returns its manifest. All or nothing.
-
-        Args:
-            files: CSV, TSV, NDJSON (each perhaps gzipped) or Parquet, all with the same columns.
-            null: texts that mean null, in every column; empty fields do anyway.
-            schema: `name:type,…` for columns of text files whose type shall not be found from the values.
-            delimiter: between the fields of CSV files, if not a comma.
-            progress: told the phase (`convert`, `hash`, `upload`), the bytes done and the bytes in all.
-
-        Raises:
-            BrokenFile: a file cannot be ingested; names the line. Nothing was uploaded.
-            Conflict: the dataset exists already.
-        """
-        path = _path("entities", entity_id, "versions", data_version, "datasets", dataset)
-        await self._refuse_sealed(path)  # before what may be hours of conversion
-        uploads = f"{path}/uploads"
-        return await upload.ingest(self._transport, uploads, files, null=null, schema=schema, delimiter=delimiter, progress=progress)
-
-    async def retire(self, entity_id: str, data_version: str, dataset: str, reason: str, *, dry_run: bool = False) -> Retirement:
-        """Take a dataset out of use, for good: its files go after a grace, its name stays taken. Safe to repeat.
-
-        Args:
-            dry_run: only say what depends on it.
-
-        Raises:
-            Conflict: active processes read it.
-        """
-        path = _path("entities", entity_id, "versions", data_version, "datasets", dataset, "retire")
-        try:
-            body = RetireRequest(reason=reason, dry_run=dry_run)
-        except ValidationError as error:
-            raise Invalid("The reason must have between 1 and 1000 characters.") from error
-        return await self._transport.post(Retirement, path, body, repeatable=True)
-
-    async def _refuse_sealed(self, path: str) -> None:
-        try:
-            there = await self._transport.get(Dataset, path)
-        except NotFound:
-            return
-        name = f"{there.entity_id}/{there.data_version}/{there.dataset}"
-        raise Conflict(
-            f"The dataset {name} is sealed already.",
-            "Datasets never change: choose another dataset or data version.",
-            {"owner_process_id": str(there.process_id)} if there.process_id else None,
-        )
 
     async def reproduce(
         self,
@@ -373,13 +244,6 @@ class AsyncClient(KeyCalls):
             ProcessFailed, TimedOut: of the second run.
         """
         return await reproduce.reproduce(self, entity_id, data_version, dataset, timeout=timeout, on_change=on_change)
-
-
-def _path(*segments: object) -> str:
-    for segment in segments:
-        if "/" in str(segment):
-            raise Invalid(f"{segment!r} is not a name or an id: it holds a '/'.", "Give one name at a time.")
-    return "/v1/" + "/".join(quote(str(segment), safe="") for segment in segments)
 
 
 def _request(given: dict[str, Any]) -> ProcessRequest:

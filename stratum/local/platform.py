@@ -21,6 +21,7 @@ from stratum.local.java import ensure_java
 from stratum.local.ports import settle_ports
 from stratum.local.private_file import write_private
 from stratum.local.roles import BUCKET, CONTROL_PLANE_ROLES, LAUNCHER, ROLES, Installation, stop_jobs
+from stratum.local.seaweed import REGION
 from stratum.local.services import LocalServices
 from stratum.local.supervisor import NotReady, Supervisor
 
@@ -42,6 +43,17 @@ class PlatformState(state.StateModel):
     s3: dict[str, str]
     kafka: dict[str, str]
     database_url: str
+
+    @property
+    def command_environment(self) -> dict[str, str]:
+        """The settings of the control plane's commands, for database and store."""
+        return {
+            "STRATUM_DATABASE_URL": self.database_url,
+            "STRATUM_S3_ENDPOINT": self.s3["endpoint"],
+            "STRATUM_S3_REGION": REGION,
+            "STRATUM_S3_ACCESS_KEY": self.s3["access_key"],
+            "STRATUM_S3_SECRET_KEY": self.s3["secret_key"],
+        }
 
     def document(self, pids: dict[str, int]) -> dict[str, Any]:
         """What `stratum up --json` prints."""

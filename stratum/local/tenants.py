@@ -12,7 +12,6 @@ from stratum.local.errors import LocalError, NotUp
 from stratum.local.platform import Platform, PlatformState
 from stratum.local.private_file import write_private
 from stratum.local.roles import run_command
-from stratum.local.seaweed import REGION
 
 _FOLDER = "tenants"
 _KEY_BYTES = 32
@@ -51,20 +50,10 @@ def create(home: Path, name: str, bucket: str, prefix: str, limits: Mapping[str,
     place = ["--tenant", name, "--bucket", bucket, f"--prefix={prefix}", "--role", "admin", "--api-key-file", str(key_file)]
     named = [f"--{option.replace('_', '-')}={text}" for option, text in limits.items()]
     try:
-        run_command("control_plane", ["provision", *place, *named], _environment(known))
+        run_command("control_plane", ["provision", *place, *named], known.command_environment)
     except LocalError:
         if is_new:
             key_file.unlink()
         raise
     key = key_file.read_text(encoding="utf-8") if is_new else None
     return LocalTenant(name, bucket, prefix, known.url, key_file, key)
-
-
-def _environment(known: PlatformState) -> dict[str, str]:
-    return {
-        "STRATUM_DATABASE_URL": known.database_url,
-        "STRATUM_S3_ENDPOINT": known.s3["endpoint"],
-        "STRATUM_S3_REGION": REGION,
-        "STRATUM_S3_ACCESS_KEY": known.s3["access_key"],
-        "STRATUM_S3_SECRET_KEY": known.s3["secret_key"],
-    }

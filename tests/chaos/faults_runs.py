@@ -5,6 +5,7 @@ import json
 
 from contracts.command import Command
 from tests.chaos.fleet import Fleet, insist
+from tests.chaos.later import later
 from tests.chaos.stage import Stage
 from tests.chaos.table import COMMIT, RETRIED, WHOLE, fault, sprung, until
 from tests.control_plane.driver import Driver
@@ -180,3 +181,27 @@ async def _(stage: Stage) -> list[str]:
 
     await eventually(told, 60, "the refusal of the late run")
     return [process_id]
+
+
+@fault("a run is heard of only after the time for which a token is good", smoke=True)
+async def _(stage: Stage) -> list[str]:
+    answers: list[int] = []
+    gate = asyncio.Event()
+
+    async def play(fleet: Fleet, command: Command) -> None:
+        driver = fleet.driver(command)
+        await fleet.started(driver)
+        await gate.wait()
+        answers.append((await insist(driver.heartbeat)).status_code)
+        answers.append((await fleet.finished(driver, await driver.make())).status_code)
+
+    stage.fleet.play = play
+    ids = await stage.accept(1)
+    query = "SELECT count(*) = 1 FROM processes WHERE id = ANY($1::uuid[]) AND state = 'running'"
+    await until(stage, query, ids, "a run")
+    life = stage.installation.api_settings.run_token_seconds
+    async with later(stage, 2 * life):
+        gate.set()
+        await stage.settled(ids)
+    assert answers == [200, 200]
+    return ids

@@ -1,13 +1,17 @@
 """Waiting has limits of its own, and says what it waits for; want of room is no failure."""
 
+import asyncio
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from control_plane import deadlines
+from contracts.states import AttemptState
+from control_plane import deadlines, lifecycle
+from control_plane.lifecycle import Ending
 from tests.control_plane.direct import Direct, directly
 from tests.control_plane.installation import LEASE_SECONDS, Installation
+from tests.control_plane.waiting import eventually
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -133,6 +137,24 @@ async def test_a_list_that_did_not_see_a_tenant_loses_nothing_of_it(direct: Dire
     assert "cannot be looked at" in await _reason(direct, command.process_id)
     await direct.relist()
     assert (await direct.caller.process(str(command.process_id)))["state"] == "accepted"
+
+
+async def test_what_ended_while_it_was_looked_at_is_not_said_to_be_unwatched(direct: Direct) -> None:
+    driver = await direct.driver(await direct.command()).started()
+    process_id = driver.command.process_id
+    long_over = "UPDATE attempts SET lease_until = clock_timestamp() - make_interval(secs => $1) WHERE process_id = $2"
+    await direct.sql(long_over, LEASE_SECONDS + 1, process_id)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with direct.installation.sql() as watch:
+        async with direct.reconciler.database.transaction() as connection:
+            current = await lifecycle.lock(connection, process_id)
+            assert current is not None
+            telling = asyncio.create_task(deadlines.tell_unwatched(direct.reconciler))
+            await eventually(lambda: watch.fetchval(waiting), what="the reconciler at the lock")
+            await lifecycle.ended(connection, current, Ending(AttemptState.FAILED, "INVALID_PARAMETER", "it cannot be", False), 0)
+        await telling
+    assert await direct.caller.history(str(process_id)) == ["accepted", "queued", "running", "failed"]
+    assert await _reason(direct, process_id) == "it cannot be"
 
 
 async def test_what_is_queued_says_where_it_lies_and_is_never_lost(direct: Direct) -> None:

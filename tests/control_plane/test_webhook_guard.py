@@ -194,7 +194,12 @@ async def _speak_another_tongue(writer: asyncio.StreamWriter) -> None:
     ],
 )
 async def test_receivers_that_misbehave(behaviour: object, reason: str, still: Installation) -> None:
-    bounds = {"webhook_read_seconds": 0.3, "webhook_total_seconds": 0.6}
+    # only the limit that is the case's own is short: on a busy machine the other would be met first
+    bounds = {"webhook_read_seconds": 30.0, "webhook_total_seconds": 30.0}
+    if reason.startswith("no complete"):
+        bounds["webhook_total_seconds"] = 0.6
+    if reason.startswith("nothing"):
+        bounds["webhook_read_seconds"] = 0.3
     async with hooked(still, **bounds) as scene, receiving() as receiver:
         receiver.answers = [behaviour, OK]  # type: ignore[list-item]
         process_id = await scene.ended(receiver.url())

@@ -16,7 +16,8 @@ from contracts.topics import Topics
 from launcher.consuming import MessageLoop, Subscription
 from launcher.job import JobSpec
 from launcher.keys import JwksKeys
-from launcher.process.backend import Launch, ProcessBackend
+from launcher.process.backend import ProcessBackend
+from launcher.process.children import Launch
 from launcher.process.folder import JobFolder
 from launcher.publishing import Publisher
 from launcher.submit import SubmitHandler

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from launcher.job import Ended, JobSpec
-from launcher.process.backend import Launch, ProcessBackend
+from launcher.process.backend import ProcessBackend
+from launcher.process.children import Launch
 from launcher.process.class_archive import ClassArchive
 from launcher.process.folder import JobFolder
 from tests.launcher.samples import a_spec, eventually

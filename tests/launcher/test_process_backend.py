@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ import pytest
 from contracts.identifiers import new_id
 from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, LauncherError
 from launcher.job import Ended, JobSpec, Pending, Running
-from launcher.process.backend import Launch, ProcessBackend
+from launcher.process.backend import ProcessBackend
+from launcher.process.children import Launch
 from launcher.process.ending import stop_jobs
 from launcher.process.folder import JobFolder
+from tests.chaos.small_disk import small_disk
 from tests.launcher.conformance import BackendConformance, occupy, state_of, until
 from tests.launcher.samples import a_spec, eventually
 
@@ -298,3 +300,29 @@ def test_damaged_folder_is_named(world: ProcessWorld) -> None:
     with pytest.raises(BackendUnavailable, match=spec.name):
         world.backend.jobs()
     world.folder(spec).remove()
+
+
+def test_a_job_that_fills_the_disk_can_be_ended(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", mebibytes=4) as disk, ExitStack() as stack:
+        world = ProcessWorld(disk.folder, stack)
+        stack.callback(world.close)
+        spec = world.spec(world.held)
+        world.backend.submit(spec)
+        until(world, spec, Running)
+        scratch = world.folder(spec).scratch
+        eventually(lambda: world.starts(spec), "the job")
+        with (scratch / "ballast").open("wb") as ballast, suppress(OSError):
+            ballast.write(b"x" * 64 * 2**20)
+        assert world.backend.kill(spec.attempt, "cancelled by the caller") is None
+        assert until(world, spec, Ended).outcome == "killed"
+
+
+def test_how_a_job_ended_is_told_though_it_filled_the_disk(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", mebibytes=4) as disk, ExitStack() as stack:
+        world = ProcessWorld(disk.folder, stack)
+        stack.callback(world.close)
+        spec = world.spec({"fill": "in-scratch"})
+        world.backend.submit(spec)
+        ended = until(world, spec, Ended)
+        assert (ended.outcome, ended.exit_code) == ("failed", 1)
+        assert not (disk.folder / "jobs" / spec.name / "scratch").exists()

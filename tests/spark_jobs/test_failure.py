@@ -1,5 +1,6 @@
 """Failures in words that a person understands."""
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -105,6 +106,44 @@ def test_memory_of_the_driver_is_told_from_that_of_an_executor(spark: SparkSessi
         spark._jvm.java.lang.reflect.Array.newInstance(spark._jvm.java.lang.Class.forName("java.lang.Object"), 2**31 - 1)  # type: ignore[union-attr]
     found = describe(raised.value)
     assert (found.class_, found.message.count("`driver_memory`")) == ("OUT_OF_MEMORY", 1)
+
+
+FULL_DISK = {
+    "a shuffle": """\
+An error occurred while calling o105.parquet.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 1 times, most recent failure: \
+Lost task 0.0 in stage 0.0 (TID 0) (localhost executor driver): java.io.IOException: No space left on device
+""",
+    "a spill": """\
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 1 times, most recent failure: \
+Lost task 0.0 in stage 0.0 (TID 0) (localhost executor driver): org.apache.spark.memory.SparkOutOfMemoryError: \
+error while calling spill() on org.apache.spark.util.collection.unsafe.sort.UnsafeExternalSorter@1a : No space left on device
+""",
+    "an upload": """\
+: org.apache.spark.SparkException: [TASK_WRITE_FAILED] Task failed while writing rows to s3a://stratum/x. SQLSTATE: 58030
+org.apache.hadoop.util.DiskChecker$DiskErrorException: No space available in any of the local directories.
+""",
+}
+
+
+@pytest.mark.parametrize("text", FULL_DISK.values(), ids=FULL_DISK.keys())
+def test_a_full_disk_of_the_run_may_be_tried_again(text: str) -> None:
+    found = describe(PySparkException(text))
+    assert (found.class_, found.retryable) == ("NO_SPACE", True)
+    assert found.message.startswith("the disk for the run's temporary files")
+    assert "\n" not in found.message
+
+
+def test_a_full_disk_under_the_driver_itself() -> None:
+    assert describe(OSError(errno.ENOSPC, "No space left on device", "/scratch/x")).class_ == "NO_SPACE"
+
+
+def test_a_full_disk_of_the_store_is_the_store_s() -> None:
+    text = """\
+: org.apache.hadoop.fs.s3a.AWSS3IOException: PUT 0-byte object on x: software.amazon.awssdk.services.s3.model.S3Exception: \
+No space left on device (Service: S3, Status Code: 507, Request ID: 1)
+"""
+    assert describe(PySparkException(text)).class_ == "STORAGE_UNAVAILABLE"
 
 
 def test_the_kubernetes_api_out_of_reach() -> None:

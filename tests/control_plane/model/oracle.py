@@ -119,7 +119,8 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
 def _check_progress(earlier: dict[str, Any], now: dict[str, Any]) -> None:
     assert now["events"][: len(earlier["events"])] == earlier["events"], "history was rewritten"
     if ProcessState(earlier["state"]).is_final:
-        assert _told(now) == _told(earlier), "final is final"
+        changed = {name: (value, _told(now)[name]) for name, value in _told(earlier).items() if value != _told(now)[name]}
+        assert not changed, f"final is final, and it changed: {changed}"
     for before, after in zip(earlier["attempts"], now["attempts"], strict=False):
         assert ATTEMPT_RANK[AttemptState(before["state"])] <= ATTEMPT_RANK[AttemptState(after["state"])]
         if before["rank"] == FINAL_RANK:

@@ -155,7 +155,7 @@ def test_executors_refused_by_quota(release: Release, flights: str) -> None:
 def test_api_server_restarted(release: Release, flights: str) -> None:
     """The run goes on, nothing is taken for lost while nobody can look, and work accepted meanwhile is done afterwards."""
     process_id = start(release, flights, "api_server", seconds=15)
-    await_running(release, process_id)
+    release.await_pods(process_id, "executor")  # a driver that has none yet needs the API server for it, and is tried again without
     with release.by_service_address(), release.cluster.without_api_server():
         queued = start(release, flights, "while_away", seconds=1)
         release.wait(queued, "queued")

@@ -182,11 +182,12 @@ def split(uri: str) -> tuple[str, str]:
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
     """Wait until the condition holds; fails with what was waited for."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.05
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s for {what()}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.5)  # what is waited for needs this machine too
 
 
 @contextmanager

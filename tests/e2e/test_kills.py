@@ -18,6 +18,7 @@ WHOLE = ["accepted", "queued", "running", "sealing", "succeeded"]
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with running_platform(tmp_path_factory.mktemp("killed")) as platform:
+        platform.warm_up(tmp_path_factory.mktemp("warm"))
         folder = tmp_path_factory.mktemp("data")
         file = folder / "numbers.csv"
         file.write_text("k,v\n" + "".join(f"k{i % 7},{i}\n" for i in range(400_000)))

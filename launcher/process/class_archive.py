@@ -28,7 +28,7 @@ QUIET_SECONDS = 15.0
 """How long no job must have been under way: whoever runs one job may be about to run another."""
 _NO_REMARKS = ("-Xlog:cds=off", "-Xlog:class+path=off", "-Xlog:gc+verify=off")
 _LOOK_SECONDS = 2.0
-_NICENESS = "19"
+_NICENESS = "5"
 
 
 class ClassArchive:

@@ -10,9 +10,8 @@ T = TypeVar("T")
 
 async def eventually(look: Callable[[], Awaitable[T]], seconds: float = 20, what: str = "it") -> T:
     """The first true thing that `look` returns; fails with the last thing it saw."""
-    until, pause = time.monotonic() + seconds, 0.02
+    until = time.monotonic() + seconds
     while not (seen := await look()):
         assert time.monotonic() < until, f"{what} did not come within {seconds} s; last seen: {seen!r}"
-        await asyncio.sleep(pause)
-        pause = min(1.3 * pause, 0.2)  # what is waited for needs this machine too
+        await asyncio.sleep(0.02)
     return seen

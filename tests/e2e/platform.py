@@ -187,7 +187,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], s
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s for {what()}")
         time.sleep(pause)
-        pause = min(1.3 * pause, 0.5)  # what is waited for needs this machine too
+        pause = min(1.3 * pause, 0.25)  # what is waited for needs this machine too
 
 
 @contextmanager

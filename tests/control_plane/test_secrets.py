@@ -1,11 +1,13 @@
 """No credential is in anything that is written, but where it is meant to be: in the token field of a command."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from control_plane.api_keys import key_hash
 from tests.control_plane.caller import ENTITY, VERSION
@@ -17,7 +19,22 @@ from tests.control_plane.steps import Steps
 PATHS = ("", "/events", "/logs")
 
 
-async def test_no_secret_is_written(still: Installation, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Every event that is logged, just before it is written: whatever stream a logger took when it was made."""
+    events: list[str] = []
+
+    def keep(_: Any, __: str, event: Any) -> Any:
+        events.append(repr(event))
+        return event
+
+    processors = structlog.get_config()["processors"]  # the very list, which loggers that exist use too
+    processors.insert(len(processors) - 1, keep)
+    yield events
+    processors.remove(keep)
+
+
+async def test_no_secret_is_written(still: Installation, capfd: pytest.CaptureFixture[str], logged: list[str]) -> None:
     prepare_topics(still)
     answers: list[str] = []
     tokens: list[str] = []
@@ -56,8 +73,10 @@ async def test_no_secret_is_written(still: Installation, capfd: pytest.CaptureFi
         "messages": messages,
         "manifest": (manifest or b"").decode(),
         "database": rows,
-        "output": captured.out + captured.err,
+        "log": "\n".join(logged),
     }
+    for secret in tokens:
+        assert secret not in captured.out + captured.err
     assert len(set(tokens)) == 6
     assert all(written.values()), "everything was looked at"
     assert key_hash(acme.key).hex() in rows, "the dump does hold what is stored of keys"

@@ -4,6 +4,7 @@ It starts with every run, so it imports only what it needs.
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -11,6 +12,7 @@ import structlog
 
 from launcher.errors import NotNow
 from launcher.log_chunks import LogChunks
+from launcher.log_file import read_part
 from launcher.settings import ShipLogSettings
 from launcher.store import s3_client
 
@@ -38,14 +40,7 @@ def follow(file: Path, chunks: LogChunks, stop: Event) -> None:
     A file that is not there belongs to a driver that has not started.
     """
 
-    def read(offset: int, size: int) -> bytes:
-        try:
-            with file.open("rb") as content:
-                content.seek(offset)
-                return content.read(size)
-        except FileNotFoundError:
-            return b""
-
+    read = partial(read_part, file)
     wait = _ROUND_SECONDS
     while not chunks.is_complete:
         ended = stop.is_set()  # asked before the file is read: what was written until then is in it

@@ -11,11 +11,11 @@ from contracts.command import AttemptRef
 from launcher.backend import Submitted, Survey
 from launcher.errors import BackendBusy, BackendUnavailable, JobConflict
 from launcher.job import Ended, Job, JobSpec, JobState, Pending, Running, name_of
+from launcher.log_file import read_part, read_tail
 from launcher.process.children import Children, Launcher
 from launcher.process.ending import ask_to_end, enforce_wish, settle
 from launcher.process.exit_meaning import explain
 from launcher.process.folder import JobFolder
-from launcher.process.log_file import read_part, read_tail
 from launcher.process.records import Record, Records
 
 POLL_SECONDS = 0.1

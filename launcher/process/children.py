@@ -11,9 +11,9 @@ import structlog
 
 from launcher.errors import LauncherError
 from launcher.job import JobSpec
+from launcher.log_file import read_tail
 from launcher.process.ending import now
 from launcher.process.folder import Exit, JobFolder
-from launcher.process.log_file import read_tail
 from launcher.process.records import Record
 
 log = structlog.get_logger()

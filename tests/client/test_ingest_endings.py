@@ -5,17 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.client.conftest import Reply, ScriptedServer
-
-
-def _until(condition: object, seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
+from tests.e2e.platform import wait_for
 
 
 def test_a_frozen_store_is_told_of_and_sigterm_leaves_nothing(server: ScriptedServer, tmp_path: Path) -> None:
@@ -31,7 +24,7 @@ def test_a_frozen_store_is_told_of_and_sigterm_leaves_nothing(server: ScriptedSe
         argv = [str(Path(sys.executable).with_name("stratum")), "ingest", "e", "v", str(rows)]
         process = subprocess.Popen(argv, env=environment, stdout=output, stderr=output)
         try:
-            _until(lambda: b"Trying again" in told.read_bytes(), 60, "nothing was said")
+            wait_for(lambda: b"Trying again" in told.read_bytes(), 60, lambda: "word of the trouble")
             assert b"object store" in told.read_bytes()
             assert [path.name.startswith("stratum-ingest-") for path in folder.iterdir()] == [True]
             process.send_signal(signal.SIGTERM)

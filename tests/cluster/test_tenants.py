@@ -2,18 +2,18 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import httpx
 import pytest
-from botocore.exceptions import ClientError
 
 from stratum.tenants.manifests import STORAGE_SECRET
 from tests.cluster.release import CHART, NAME, NAMESPACE, Release
 from tests.e2e.platform import Installation
+from tests.tenants.minio_server import denied
 
 pytestmark = pytest.mark.cluster
 
@@ -78,10 +78,10 @@ def test_its_storage_keys_end_at_its_prefix(release: Release, done: dict[str, An
         {"Bucket": "stratum", "Key": "theirs/v/d/run/part-0.parquet"},
         {"Bucket": BUCKET, "Key": "other/v/d/run/part-0.parquet"},
     ):
-        assert _denied(lambda place=theirs: s3.get_object(**place))
-        assert _denied(lambda place=theirs: s3.put_object(**place, Body=b"1"))
-    assert _denied(lambda: s3.put_object(Bucket=bucket, Key=key, Body=b"1"))
-    assert _denied(lambda: s3.list_objects_v2(Bucket="stratum"))
+        assert denied(lambda place=theirs: s3.get_object(**place))
+        assert denied(lambda place=theirs: s3.put_object(**place, Body=b"1"))
+    assert denied(lambda: s3.put_object(Bucket=bucket, Key=key, Body=b"1"))
+    assert denied(lambda: s3.list_objects_v2(Bucket="stratum"))
 
 
 def test_again_is_no_change_and_elsewhere_is_refused(release: Release, done: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def test_removed_and_its_data_is_there(release: Release, acme: Installation, don
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
     )
-    assert _denied(lambda: gone.list_objects_v2(Bucket=BUCKET, Prefix="acme/"))
+    assert denied(lambda: gone.list_objects_v2(Bucket=BUCKET, Prefix="acme/"))
     for kind in ("roles", "rolebindings", "resourcequotas"):
         assert not release.cluster.items(kind, PLACE)
     assert not _is_there(release)
@@ -168,13 +168,3 @@ def _storage_keys(release: Release) -> tuple[str, str]:
 
 def _revision(release: Release) -> int:
     return int(json.loads(release.cluster.helm("history", NAME, "-n", NAMESPACE, "-o", "json").stdout)[-1]["revision"])
-
-
-def _denied(request: Callable[[], object]) -> bool:
-    try:
-        request()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("AccessDenied", "InvalidAccessKeyId"):
-            raise
-        return True
-    return False

@@ -114,24 +114,24 @@ async def test_a_body_over_the_limit_declared_or_not(api: Served) -> None:
 async def test_bodies_that_are_too_much_together(platform: Installation) -> None:
     head = b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Content-Length: 60000\r\n\r\n"
     async with served(platform, max_bodies_bytes=150_000, request_seconds=300) as api:
-        held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        held: dict[asyncio.Task[bytes], asyncio.StreamWriter] = {}
 
         async def full() -> bool:
             """Whether a third body is refused, beside two that are held; whoever came before those has had an answer by then."""
-            for reader, writer in list(held):
-                if reader.at_eof() or reader._buffer:  # type: ignore[attr-defined]  # it was the one that was refused
-                    writer.close()
-                    held.remove((reader, writer))
+            for answer in [each for each in held if each.done()]:
+                held.pop(answer).close()
             while len(held) < 2:
-                held.append(await api.connect())
-                held[-1][1].write(head + b" " * 59_999)
-                await held[-1][1].drain()
+                reader, writer = await api.connect()
+                writer.write(head + b" " * 59_999)
+                await writer.drain()
+                held[asyncio.create_task(reader.read(1))] = writer
             return (await api.client.post("/v1/processes", content=b" " * 60_000)).status_code == 503
 
         await eventually(full, what="a refusal")
         refused = await api.client.post("/v1/processes", content=b" " * 60_000)
         assert (refused.json()["type"], refused.headers["Retry-After"]) == ("urn:stratum:problem:busy", "1")
-        for _, writer in held:
+        for answer, writer in held.items():
+            answer.cancel()
             writer.close()
 
         async def room() -> bool:

@@ -75,10 +75,9 @@ async def test_no_secret_is_written(still: Installation, capfd: pytest.CaptureFi
         "database": rows,
         "log": "\n".join(logged),
     }
-    for secret in tokens:
-        assert secret not in captured.out + captured.err
     assert len(set(tokens)) == 6
     assert all(written.values()), "everything was looked at"
+    written["output"] = captured.out + captured.err  # may be empty: a logger keeps the stream that it was made with
     assert key_hash(acme.key).hex() in rows, "the dump does hold what is stored of keys"
     for secret in (acme.key, still.s3_secret_key, _body_of(still.signing_key_file), *tokens):
         for place, text in written.items():

@@ -5,7 +5,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import httpx
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from stratum.tenants.storage_user import StorageKeys
 from tests.e2e.platform import wait_for
@@ -71,3 +72,14 @@ def _lives(endpoint: str) -> bool:
         return httpx.get(f"{endpoint}/minio/health/ready", timeout=2, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def denied(request: Callable[[], object]) -> bool:
+    """Whether a store refuses these keys; any other failure is the test's."""
+    try:
+        request()
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("AccessDenied", "InvalidAccessKeyId"):
+            raise
+        return True
+    return False

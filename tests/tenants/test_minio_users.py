@@ -1,7 +1,7 @@
 """A tenant's user of a real MinIO: what its keys can do, and that a second call, or one after a crash, leaves one pair of them."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from stratum.errors import Forbidden, Unavailable
 from stratum.tenants.minio_users import MinioUsers
 from stratum.tenants.storage_user import StorageKeys
 from tests.tenants import minio_server
-from tests.tenants.minio_server import MinioServer
+from tests.tenants.minio_server import MinioServer, denied
 
 pytestmark = pytest.mark.skipif(shutil.which(minio_server.BINARY) is None, reason="no minio on the PATH")
 
@@ -46,16 +46,6 @@ def users(minio: MinioServer) -> Iterator[MinioUsers]:
     users = MinioUsers(minio.endpoint, minio.admin)
     yield users
     users.remove(USER)
-
-
-def denied(request: Callable[[], object]) -> bool:
-    try:
-        request()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("AccessDenied", "InvalidAccessKeyId"):
-            raise
-        return True
-    return False
 
 
 def test_its_keys_end_at_its_prefix(minio: MinioServer, users: MinioUsers) -> None:

@@ -1,5 +1,7 @@
 """`python -m control_plane`: the roles, and the commands that prepare an installation."""
 
+# Each command imports what it alone needs: a role, at each restart, pays for no other.
+
 import asyncio
 import logging
 import signal
@@ -20,16 +22,10 @@ from contracts.errors import ContractError
 from contracts.log_stream import WhileItLasts
 from contracts.pulse import Pulse
 from contracts.pulse import serve as serve_pulse
-from control_plane import reconcile as reconcile_role
-from control_plane import relay as relay_role
 from control_plane import signing_keys, tenants
-from control_plane.api.app import create_app
-from control_plane.api.server import serve
-from control_plane.broker import create_topics
 from control_plane.database import Database
 from control_plane.errors import ControlPlaneError, Unavailable
-from control_plane.rebuild.rebuild import rebuild as rebuild_registry
-from control_plane.retirement import policy
+from control_plane.need import Need
 from control_plane.settings import (
     ApiSettings,
     DatabaseSettings,
@@ -42,10 +38,6 @@ from control_plane.settings import (
     WatchSettings,
     WebhookSettings,
 )
-from control_plane.storage import Storage
-from control_plane.sweeper import command as sweeper_command
-from control_plane.waiting import Need, wait_for
-from control_plane.webhooks import role as webhooks_role
 
 _Limit = Annotated[str | None, typer.Option(help="A number, or `none`.", metavar="N|none")]
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
@@ -55,6 +47,9 @@ cli.add_typer(signing_keys.commands, name="signing-keys")
 @cli.command()
 def api() -> None:
     """Serve the HTTP API."""
+    from control_plane.api.app import create_app
+    from control_plane.api.server import serve
+
     settings = ApiSettings()
     asyncio.run(_check_schema(settings))
     serve(create_app(settings), settings)
@@ -63,31 +58,37 @@ def api() -> None:
 @cli.command()
 def relay() -> None:
     """Admit processes and publish their commands."""
+    from control_plane.relay import run
+
     settings = RelaySettings()
     pulse = _watched(settings)
-    asyncio.run(_until_stopped(lambda stop: relay_role.run(settings, stop, pulse)))
+    asyncio.run(_until_stopped(lambda stop: run(settings, stop, pulse)))
 
 
 @cli.command()
 def reconcile() -> None:
     """Follow events, enforce deadlines, seal and sweep."""
+    from control_plane.reconcile import run
+
     settings = ReconcileSettings()
     pulse = _watched(settings)
-    asyncio.run(_until_stopped(lambda stop: reconcile_role.run(settings, stop, pulse)))
+    asyncio.run(_until_stopped(lambda stop: run(settings, stop, pulse)))
 
 
 @cli.command()
 def webhooks() -> None:
     """Deliver final states to the callers' URLs."""
+    from control_plane.webhooks.role import run
+
     settings = WebhookSettings()
     pulse = _watched(settings)
-    asyncio.run(_until_stopped(lambda stop: webhooks_role.run(settings, stop, pulse)))
+    asyncio.run(_until_stopped(lambda stop: run(settings, stop, pulse)))
 
 
 @cli.command()
 def migrate() -> None:
     """Bring the database to this version's schema."""
-    from control_plane.migration import migrate as bring_up  # no role needs what it is made with
+    from control_plane.migration import migrate as bring_up
 
     typer.echo(f"schema {asyncio.run(bring_up(DatabaseSettings().database_url))}")
 
@@ -95,6 +96,8 @@ def migrate() -> None:
 @cli.command()
 def topics() -> None:
     """Create the Kafka topics that are missing."""
+    from control_plane.broker import create_topics
+
     settings = TopicSettings()
     created = create_topics(settings, settings.topics)
     typer.echo(f"created: {', '.join(created)}" if created else "all topics exist")
@@ -106,6 +109,8 @@ def wait(
     seconds: Annotated[float, typer.Option(help="For how long, each.")] = 300,
 ) -> None:
     """Wait until database, schema, broker or object store can be used."""
+    from control_plane.waiting import wait_for
+
     for need in needs:
         asyncio.run(wait_for(need, seconds))
     typer.echo(f"there: {', '.join(needs)}")
@@ -127,6 +132,8 @@ def provision(
 
     A limit is a number, or `none` to take it away; one that is not given stays as it is.
     """
+    from control_plane.storage import Storage
+
     limits = _limits({"max_held": max_held, "max_executor_cores": max_executor_cores, "max_stored_bytes": max_stored_bytes})
     key = api_key_file.read_text(encoding="utf-8").strip()
     Storage(StorageSettings()).ensure_bucket(bucket)
@@ -170,8 +177,10 @@ def leftovers(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Report what is left over in the store and the database, and why it stays."""
-    tally = asyncio.run(sweeper_command.run(LeftoverSettings(), remove=remove))
-    typer.echo(dumps(tally.document()) if json else "\n".join(sweeper_command.lines(tally)))
+    from control_plane.sweeper import command
+
+    tally = asyncio.run(command.run(LeftoverSettings(), remove=remove))
+    typer.echo(dumps(tally.document()) if json else "\n".join(command.lines(tally)))
 
 
 @cli.command()
@@ -181,6 +190,8 @@ def rebuild(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Restore the registry of datasets from the manifests in the store; exit code 3 when something is to be looked at."""
+    from control_plane.rebuild.rebuild import rebuild as rebuild_registry
+
     report = asyncio.run(rebuild_registry(LeftoverSettings(), tenant, dry_run=dry_run))
     typer.echo(dumps(report.document()) if json else "\n".join(report.lines(dry_run=dry_run)))
     if report.conflicts:
@@ -195,6 +206,8 @@ def retention(
     older_than_days: Annotated[float | None, typer.Option(min=0, help="Only those that were sealed longer ago.")] = None,
 ) -> None:
     """Print the commands that would retire what a policy lets go. Nothing is retired."""
+    from control_plane.retirement import policy
+
     if keep_last is None and older_than_days is None:
         raise typer.BadParameter("name a policy: --keep-last, --older-than-days, or both")
     older_than = timedelta(days=older_than_days) if older_than_days is not None else None

@@ -3,28 +3,19 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 
 import structlog
 
 from control_plane.broker import BrokerUnavailable, check_broker
 from control_plane.database import Database, reachable
 from control_plane.errors import ControlPlaneError, StorageUnavailable, Unavailable, UnknownSchema
+from control_plane.need import Need
 from control_plane.settings import DatabaseSettings, KafkaSettings, StorageSettings
 from control_plane.storage import Storage
 
 log = structlog.get_logger()
 _PAUSE_SECONDS = 1.0
 _PASSING = (Unavailable, UnknownSchema, BrokerUnavailable, StorageUnavailable)
-
-
-class Need(StrEnum):
-    """What may be waited for."""
-
-    DATABASE = "database"
-    SCHEMA = "schema"
-    BROKER = "broker"
-    STORAGE = "storage"
 
 
 async def wait_for(need: Need, seconds: float) -> None:

@@ -3,12 +3,14 @@
 from xdist.scheduler import LoadScopeScheduling
 
 _SHARE_A_PLATFORM = ("tests/e2e/", "tests/tpch/", "tests/preflight/test_preflight.py")
-_HAVE_THEIR_OWN = ("tests/e2e/test_kills.py", "tests/e2e/test_restart.py")
+_BREAK_A_PLATFORM = ("tests/e2e/test_kills.py", "tests/e2e/test_restart.py")
 
 
 class ByFile(LoadScopeScheduling):
-    """`--dist loadfile`, but for the fixture `platform`, which is dear: its users are one scope."""
+    """`--dist loadfile`, but for the fixtures `platform` and `doomed`, which are dear: the users of one are one scope."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "platform" if file.startswith(_SHARE_A_PLATFORM) and file not in _HAVE_THEIR_OWN else file
+        if file in _BREAK_A_PLATFORM:
+            return "doomed"
+        return "platform" if file.startswith(_SHARE_A_PLATFORM) else file

@@ -8,7 +8,7 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.control_plane.waiting import eventually
+from tests.control_plane.waiting import PAUSE, eventually
 
 if TYPE_CHECKING:
     from tests.control_plane.installation import Installation
@@ -102,8 +102,8 @@ class Caller:
         """The types of the events."""
         return [event["type"] for event in await self.events(process_id)]
 
-    async def until(self, process_id: str, state: str, seconds: float = 20) -> dict[str, Any]:
-        """The process, once it is in `state`."""
+    async def until(self, process_id: str, state: str, seconds: float = 20, pause: float = PAUSE) -> dict[str, Any]:
+        """The process, once it is in `state`; looks at it every `pause` seconds."""
 
         async def look() -> dict[str, Any] | None:
             process = await self.process(process_id)
@@ -111,7 +111,7 @@ class Caller:
             assert process["state"] == state or process["state"] not in finals, f"{process['state']}: {process['reason']}"
             return process if process["state"] == state else None
 
-        return await eventually(look, seconds, f"state {state}")  # type: ignore[return-value]
+        return await eventually(look, seconds, f"state {state}", pause)  # type: ignore[return-value]
 
     async def until_event(self, process_id: str, kind: str, seconds: float = 20) -> list[str]:
         """The types of the events, once `kind` is among them."""

@@ -80,7 +80,7 @@ async def test_nothing_is_refused_while_keys_are_changed(still: Installation, tm
             require_genuine(under_way.command, keys, "stratum:start", _work(under_way.command))
             assert signer(in_the_queue) == old.id
 
-            code, output = await run(installation, "signing-keys", "rotate", str(file), "--publish-seconds", "20", "--retire-seconds", "60")
+            code, output = await run(installation, "signing-keys", "rotate", str(file), "--publish-seconds", "10", "--retire-seconds", "30")
             assert (code, "is published, and signs from" in output) == (0, True), output
             (new,) = {key.id for key in signing_keys.read(file)} - {old.id}
 

@@ -8,6 +8,7 @@ from tests.control_plane.installation import Installation, prepare_topics, runni
 from tests.control_plane.launcher import following
 
 MANY = 24
+SELDOM = 0.5  # seconds: so many that ask all the time are a load of their own
 
 
 async def test_two_of_each_role_do_everything_once(still: Installation) -> None:
@@ -22,10 +23,10 @@ async def test_two_of_each_role_do_everything_once(still: Installation) -> None:
             async def work(process_id: str) -> Driver:
                 command = await launcher.command(process_id)
                 await launcher.say("submitted", command)
-                await acme.until(process_id, "submitted")
+                await acme.until(process_id, "submitted", pause=SELDOM)
                 driver = await Driver(client, still, command).complete()
                 await launcher.say("ended", command)
-                await acme.until(process_id, "succeeded")
+                await acme.until(process_id, "succeeded", pause=SELDOM)
                 return driver
 
             drivers = await asyncio.gather(*(work(process_id) for process_id in ids))

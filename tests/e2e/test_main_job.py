@@ -97,7 +97,6 @@ def test_a_zombie_changes_nothing_a_reader_sees(platform: Platform, filtered: di
     zombie = prefix.rsplit("/", 2)[0] + "/another-run/part-zombie.zstd.parquet"
     platform.s3.copy_object(Bucket=bucket, Key=zombie, CopySource={"Bucket": bucket, "Key": key})
 
-    again = platform.json("run", "cust_8842", "v2024.10.05", "profile", "--output-dataset", "profile_large", "--wait")
     counted = platform.post(
         entity_id="cust_8842",
         data_version="v2024.10.05",
@@ -107,7 +106,6 @@ def test_a_zombie_changes_nothing_a_reader_sees(platform: Platform, filtered: di
         parameters={"group_by": ["currency"], "measures": [{"function": "count", "column": "order_id", "name": "n"}]},
     )
     assert platform.wait(counted["id"])["metrics"]["rows_in"] == 3
-    assert again["state"] == "succeeded"
     assert platform.json("head", "cust_8842", "v2024.10.05", "large") == before
 
 

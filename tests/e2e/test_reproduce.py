@@ -19,6 +19,7 @@ def test_reproduced_with_other_partitions(platform: Platform, fingerprint: str) 
     assert fingerprint in str(compared)
 
 
+@pytest.mark.slow  # tests/spark_jobs/test_fingerprint.py says the same of rows
 def test_one_changed_cell_changes_it(platform: Platform, fingerprint: str, tmp_path: Path) -> None:
     changed = list(ROWS)
     changed[777] = changed[777].replace("2331", "2332")
@@ -26,12 +27,14 @@ def test_one_changed_cell_changes_it(platform: Platform, fingerprint: str, tmp_p
     assert _shuffled_copy(platform, tmp_path, "v_cell", changed) != fingerprint
 
 
+@pytest.mark.slow
 def test_swapped_nulls_change_it(platform: Platform, fingerprint: str, tmp_path: Path) -> None:
     swapped = list(ROWS)
     swapped[10], swapped[11] = "10,33,y", "11,,x"
     assert _shuffled_copy(platform, tmp_path, "v_nulls", swapped) != fingerprint
 
 
+@pytest.mark.slow
 def test_order_and_files_do_not(platform: Platform, fingerprint: str, tmp_path: Path) -> None:
     assert _shuffled_copy(platform, tmp_path, "v_order", list(reversed(ROWS))) == fingerprint
 

@@ -9,33 +9,30 @@ import pytest
 from tests.e2e.platform import Platform, running_platform
 
 
-def test_down_and_up_again(tmp_path: Path) -> None:
+def test_down_and_up_again(doomed: Platform, tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text("a,b\n1,x\n2,y\n")
-    platform = Platform(tmp_path / "home")
-    try:
-        first = platform.up()
-        assert set(first["pids"]) == {"api", "relay", "reconcile", "webhooks", "launcher", "postgres", "kafka", "s3"}
-        assert platform.up() == first, "already up: the same document"
-        platform.cli("ingest", "kept", "v1", str(file))
-        process = platform.json("run", "kept", "v1", "filter", "-p", "condition=a > 1", "--wait")
-        pids = list(first["pids"].values())
+    first = doomed.up()
+    assert set(first["pids"]) == {"api", "relay", "reconcile", "webhooks", "launcher", "postgres", "kafka", "s3"}
+    assert doomed.up() == first, "already up: the same document"
+    doomed.cli("ingest", "kept", "v1", str(file))
+    process = doomed.json("run", "kept", "v1", "filter", "-p", "condition=a > 1", "--wait")
+    pids = list(first["pids"].values())
 
-        platform.down()
-        assert not any(psutil.pid_exists(pid) for pid in pids)
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(first["url"] + "/healthz")
+    doomed.down()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(first["url"] + "/healthz")
 
-        second = platform.up()
-        assert {**second, "pids": None} == {**first, "pids": None}
-        assert platform.get(process["id"])["state"] == "succeeded"
-        assert platform.json("head", "kept", "v1", "filter") == [{"a": 2, "b": "y"}]
-        again = platform.json("run", "kept", "v1", "filter", "-p", "condition=a > 1", "--wait")
-        assert again["id"] == process["id"]
-    finally:
-        platform.down()
+    second = doomed.up()
+    assert {**second, "pids": None} == {**first, "pids": None}
+    assert doomed.get(process["id"])["state"] == "succeeded"
+    assert doomed.json("head", "kept", "v1", "filter") == [{"a": 2, "b": "y"}]
+    again = doomed.json("run", "kept", "v1", "filter", "-p", "condition=a > 1", "--wait")
+    assert again["id"] == process["id"]
 
 
+@pytest.mark.slow  # tests/local does so with the services alone
 def test_two_homes_side_by_side(platform: Platform, tmp_path: Path) -> None:
     with running_platform(tmp_path / "other") as other:
         assert other.document["url"] != platform.document["url"]

@@ -18,7 +18,7 @@ from sqlglot import exp
 from tests.e2e.platform import Platform
 
 TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
-QUICK = (1, 13, 15)
+QUICK = (1, 13)
 QUERIES = [pytest.param(number, marks=() if number in QUICK else pytest.mark.slow) for number in range(1, 23)]
 
 

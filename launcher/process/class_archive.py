@@ -12,7 +12,7 @@ import re
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 QUIET_SECONDS = 15.0
 """How long no job must have been under way: whoever runs one job may be about to run another."""
+UNUSED_DAYS = 14
+"""After so long without a start from it, an archive goes when another one is made: they are large, and each version leaves one."""
 _NO_REMARKS = ("-Xlog:cds=off", "-Xlog:class+path=off", "-Xlog:gc+verify=off")
 _LOOK_SECONDS = 2.0
 _NICENESS = "5"
@@ -43,6 +45,7 @@ class ClassArchive:
     def options(self, job_name: str) -> list[str]:
         """Options of the JVM of a job: use the archive, or else write down the classes for it."""
         if self._archive.is_file():
+            os.utime(self._archive)
             return [f"-XX:SharedArchiveFile={self._archive}", *_NO_REMARKS]
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return [f"-XX:DumpLoadedClassList={self._folder}/{self._key}.{job_name}.classes", *_NO_REMARKS]
@@ -92,8 +95,22 @@ class ClassArchive:
             for path in self._folder.glob(f"{self._key}.*.classes"):
                 path.unlink(missing_ok=True)
             log.info("class archive made", path=str(self._archive), bytes=self._archive.stat().st_size)
+            self._remove_unused()
         elif not stop.is_set():
             log.warning("no class archive was made; drivers start without", code=builder.returncode, see=output.name)
+
+    def _remove_unused(self) -> None:
+        """Archives of other versions that nobody starts from any more, and what was written for them."""
+        oldest = time.time() - UNUSED_DAYS * 86_400
+        newest: dict[str, float] = {}
+        for path in self._folder.iterdir():
+            key = path.name.partition(".")[0]
+            with suppress(FileNotFoundError):  # another launcher was faster
+                newest[key] = max(newest.get(key, 0), path.stat().st_mtime)
+        for key in (key for key, used in newest.items() if used < oldest):
+            log.info("unused class archive removed", key=key)
+            for path in self._folder.glob(f"{key}.*"):
+                path.unlink(missing_ok=True)
 
 
 def _fingerprint(java: Sequence[str]) -> str:

@@ -1,5 +1,7 @@
 """Faults on the cluster. Each is seen to have happened, and the whole history of the process is asserted afterwards."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -164,6 +166,17 @@ def test_api_server_restarted(release: Release, flights: str) -> None:
     assert_succeeded(release, queued, WHOLE)
 
 
+def test_watches_cut(release: Release, flights: str) -> None:
+    """Whoever observes finds the run again, and its end, by a list: nothing is taken for lost."""
+    process_id = start(release, flights, "watches_cut", seconds=15)
+    await_running(release, process_id)
+    for _ in range(3):
+        wait_for(lambda: bool(_cut_watches(release)), 60, lambda: "connections of an observer to the API server")
+    assert release.get(process_id)["state"] == "running"
+    process = assert_succeeded(release, process_id, WHOLE)
+    assert len(process["attempts"]) == 1
+
+
 # -- the faults ----------------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +214,18 @@ def kafka_away(release: Release) -> Iterator[None]:
     finally:
         release.cluster.kubectl("scale", "-n", NAMESPACE, name, "--replicas=1")
         release.cluster.kubectl("rollout", "status", "-n", NAMESPACE, name, "--timeout=180s")
+
+
+def _cut_watches(release: Release) -> list[str]:
+    """Reset all connections that observers have to the API server; says which. Only on a node itself."""
+    if not shutil.which("ss") or not release.cluster.is_here():
+        pytest.skip("connections of this cluster's API server cannot be cut from here")
+    cut: list[str] = []
+    for pod in release.pods("observe"):
+        if address := pod["status"].get("podIP"):
+            there = ["ss", "--kill", "--no-header", "--tcp", "state", "established", "dst", address, "sport", "=", ":6443"]
+            cut += subprocess.run(there, capture_output=True, text=True, check=True).stdout.splitlines()
+    return cut
 
 
 def _live_pods(release: Release) -> list[dict[str, Any]]:

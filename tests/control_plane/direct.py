@@ -20,6 +20,7 @@ from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation
 from tests.control_plane.launcher import PROFILE
+from tests.control_plane.waiting import eventually
 
 CLUSTER = "here"
 _USUAL: dict[str, dict[str, Any]] = {
@@ -63,9 +64,13 @@ class Direct:
         return await self.next_command()
 
     async def next_command(self) -> Command:
-        """The one command that is due."""
-        await self.release()
-        (command,) = [message for message in await self.publish() if isinstance(message, Command)]
+        """The one command that is due, or soon will be: a next attempt waits for its pause."""
+
+        async def due() -> list[Command]:
+            await self.release()
+            return [message for message in await self.publish() if isinstance(message, Command)]
+
+        (command,) = await eventually(due, 20, "a command")
         return command
 
     def driver(self, command: Command) -> Driver:

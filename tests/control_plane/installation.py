@@ -58,9 +58,9 @@ class Installation:
             "database_url": self.database_url,
             "lease_seconds": LEASE_SECONDS,
             "heartbeat_seconds": 5.0,
-            "poll_seconds": 0.02,
+            "poll_seconds": 0.1,
             "retry_delay_seconds": 0.05,
-            "sweep_seconds": 0.1,
+            "sweep_seconds": 0.25,
         }
 
     @property

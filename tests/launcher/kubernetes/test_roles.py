@@ -4,24 +4,32 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import yaml
 
+from benchmarks.submissions import Cost, bare, specs
 from contracts.command import Command
-from contracts.event import JobEnded, LauncherEvent, Relist
+from contracts.event import JobEnded, JobSubmitted, LauncherEvent, Relist
+from launcher.kubernetes import names
 from stratum.local.ports import choose_port
+from tests.cluster.cluster import Cluster
+from tests.figures import report
 from tests.launcher.kafka_probe import KafkaProbe
-from tests.launcher.kubernetes.world import IMAGE, TenantNamespace
+from tests.launcher.kubernetes.world import IMAGE, ClusterWorld, TenantNamespace
 from tests.launcher.samples import eventually
 from tests.launcher.stub_api import Api
 
 pytestmark = pytest.mark.cluster
 PATIENCE = 90.0
+MANY = 200
+UNPLACEABLE = "900g"  # no node has so much: the pods stay pending
 
 
 class Roles:
@@ -60,8 +68,8 @@ class Roles:
             finally:
                 process.kill()
 
-    def send(self, parameters: dict[str, object] | None = None) -> Command:
-        command = self.api.command(parameters, image=IMAGE, resource_profile={"driver_memory": "512m"})
+    def send(self, parameters: dict[str, object] | None = None, memory: str = "512m") -> Command:
+        command = self.api.command(parameters, image=IMAGE, resource_profile={"driver_memory": memory})
         self.kafka.send(self.kafka.topics.commands, command.model_dump_json().encode())
         return command
 
@@ -72,6 +80,15 @@ class Roles:
             return [event for event in events if not isinstance(event, Relist) and event.process_id == command.process_id]
 
         return own(self.kafka.until_events(lambda events: any(event.type == until for event in own(events)), PATIENCE))
+
+    def until_jobs(self, number: int) -> None:
+        """Wait for so many Jobs, each of another attempt: the name says which."""
+
+        def there() -> bool:
+            return len(self.namespace.cluster.items("jobs", self.namespace.name)) >= number
+
+        eventually(there, f"{number} Jobs", PATIENCE)
+        assert len(self.namespace.cluster.items("jobs", self.namespace.name)) == number
 
     def until_listed(self, command: Command) -> None:
         def listed(events: list[LauncherEvent]) -> bool:
@@ -115,6 +132,33 @@ def test_another_observer_goes_on_when_one_is_killed(roles: Roles) -> None:
             first.kill()
             ended = roles.history(command, "ended")
     assert [event.outcome for event in ended if isinstance(event, JobEnded)] == ["completed"]
+
+
+def test_two_hundred_at_once(cluster: Cluster, tmp_path: Path, kafka: KafkaProbe, api: Api) -> None:
+    """Every Job exists once, with its Secret; and what each costs, beside the bare client that makes the same Jobs."""
+    with TenantNamespace.made(cluster, most_pods=5 * MANY) as namespace:
+        roles = Roles(tmp_path, namespace, kafka, api)
+        with roles.running("submit") as submit:
+            roles.send(memory=UNPLACEABLE)  # what is paid once is paid
+            roles.until_jobs(1)
+            launcher = psutil.Process(submit.pid)
+            began, busy = time.monotonic(), _busy(launcher)
+            commands = [roles.send(memory=UNPLACEABLE) for _ in range(MANY)]
+            roles.until_jobs(1 + MANY)
+            seconds, processor = time.monotonic() - began, _busy(launcher) - busy
+        told = [event for event in kafka.events() if isinstance(event, JobSubmitted)]
+        assert len({event.process_id for event in told} & {command.process_id for command in commands}) == MANY
+        secrets = cluster.items("secrets", namespace.name, f"{names.CLUSTER}={roles.environment['STRATUM_CLUSTER']}")
+        assert len(secrets) == 1 + MANY
+        ours = f"{MANY / seconds:.0f} Jobs/s, {processor / MANY * 1000:.1f} ms CPU each"
+    with TenantNamespace.made(cluster, most_pods=5 * MANY) as namespace, ClusterWorld.open(namespace) as world:
+        beside = Cost.of("bare client", bare(world), specs(MANY))
+    report(f"{MANY} submissions at once", f"{ours} with its Secret and its event; {beside}")
+
+
+def _busy(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @pytest.mark.parametrize(

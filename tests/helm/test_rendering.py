@@ -351,7 +351,7 @@ def test_tenants_have_namespaces_of_their_own() -> None:
     assert policies == {NAMESPACE, f"{NAMESPACE}-acme", "globex-runs"}
 
 
-@pytest.mark.parametrize("name", ["on", "no", "null", "123", "1e3"])
+@pytest.mark.parametrize("name", ["on", "no", "null", "123"])
 def test_names_that_yaml_takes_for_something_else(name: str, tmp_path: Path) -> None:
     texts = tuple(f"tenants[0].{key}={name}" for key in ("name", "namespace", "queue", "priorityClass", "apiKey.existingSecret.name"))
     manifests = rendered("external", "networkPolicy.enabled=true", "networkPolicy.apiFrom[0].podSelector.a=b", texts=texts)

@@ -5,7 +5,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 TEST_WORKERS ?= 2
 BIN := .venv/bin
-SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependencies deploy/images/spark/entrypoint deploy/local/steps.sh \
+SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependencies deploy/images/spark/entrypoint deploy/images/spark/archive-classes \
+	deploy/images/dev/kafka-entrypoint deploy/images/dev/postgresql-entrypoint deploy/local/steps.sh \
 	deploy/local/kind deploy/local/minikube deploy/local/one-node deploy/local/test-cluster)
 export UV_PYTHON_DOWNLOADS := never
 

@@ -34,6 +34,28 @@ def control_plane_policy(root: StorageRoot) -> dict[str, Any]:
     )
 
 
+def bucket_policy(root: StorageRoot, runs: str, control_plane: str) -> dict[str, Any]:
+    """Both as the policy of the bucket itself, which names whose keys it is about; and create-only is the store's to hold.
+
+    Written by Amazon's documentation of `s3:if-none-match`; no other store is known to have this condition.
+
+    Args:
+        runs: whom the tenant's runs are, as an ARN.
+        control_plane: the same of the control plane.
+    """
+    of = (("Runs", runs, runs_policy(root)), ("ControlPlane", control_plane, control_plane_policy(root)))
+    statements = [
+        {**each, "Sid": f"{whose}{each['Sid']}", "Principal": {"AWS": principal}}
+        for whose, principal, policy in of
+        for each in policy["Statement"]
+        # of no single bucket: it stays with the keys
+        if each["Action"] != ["s3:ListAllMyBuckets"]
+    ]
+    # not for files of runs: the committer completes its uploads without the header
+    once = _deny("OnlyOnce", ("s3:PutObject",), *_for_good(root), f"arn:aws:s3:::{root.bucket}/{root.logs_prefix}*")
+    return _policy(*statements, {**once, "Principal": "*", "Condition": {"Null": {"s3:if-none-match": "true"}}})
+
+
 def _for_good(root: StorageRoot) -> tuple[str, str]:
     return f"{_objects(root)}*/{MANIFEST_NAME}", f"{_objects(root)}*/{TOMBSTONE_NAME}"
 

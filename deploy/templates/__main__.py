@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from contracts.bucket_policy import control_plane_policy, runs_policy
+from contracts.bucket_policy import bucket_policy, control_plane_policy, runs_policy
 from contracts.command import Command
 from contracts.layout import StorageRoot
 from contracts.sizing import Resources
@@ -29,6 +29,7 @@ REFERENCE = "docs/reference/kubernetes.md"
 CONFIG = KubernetesConfig.model_validate(
     {"tenants": {"acme": {"namespace": "stratum-acme"}}, "sidecar_image": "registry.example/stratum/launcher:0.1.0"}
 )
+ACCOUNT = "arn:aws:iam::111122223333"
 PLATFORM = Platform(cluster="production", s3_endpoint="https://s3.example", s3_region="eu-central-1", kill_grace_seconds=20)
 
 
@@ -57,6 +58,7 @@ def templates() -> dict[str, str]:
         "spark-application-apache.yaml": _yaml(apache_application(spec, CONFIG, PLATFORM, job)),
         "policy-runs.json": _json(runs_policy(root)),
         "policy-control-plane.json": _json(control_plane_policy(root)),
+        "policy-bucket.json": _json(bucket_policy(root, f"{ACCOUNT}:role/stratum-acme", f"{ACCOUNT}:role/stratum")),
     }
 
 

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
@@ -27,7 +27,13 @@ _NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHOR
 
 @dataclass(frozen=True)
 class Topic:
-    """What is known of one topic. `replicas`, `in_sync`: of its worst partition; `settings`: the broker's answer, empty if refused."""
+    """What is known of one topic.
+
+    Attributes:
+        replicas: of its worst partition, as `in_sync`.
+        settings: the broker's answer, empty if refused.
+        allowed: what these credentials may do with it, such as `READ`; None if the broker does not tell.
+    """
 
     name: str
     partitions: int
@@ -35,6 +41,7 @@ class Topic:
     replicas: int
     in_sync: int
     settings: dict[str, str]
+    allowed: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ def checks(target: Target) -> list[Check]:
         Check(GROUP, "retention", kafka.retention, needs=("reachable", "topics")),
         Check(GROUP, "message size", lambda: judge_message_size(kafka.seen), needs=("reachable", "topics")),
         Check(GROUP, "replication", lambda: judge_replication(kafka.seen), needs=("reachable", "topics")),
+        Check(GROUP, "rights", lambda: judge_rights(kafka.seen, wanted), needs=("reachable", "topics")),
         Check(GROUP, "write and read", kafka.write_and_read, needs=("reachable",)),
     ]
 
@@ -156,8 +164,8 @@ class Kafka:
             admin.poll(0)  # the reason is told to the callback alone
             raise
         names = [name for name in self._target.topics.all if name in metadata.topics]
-        settings = _settings(admin, names)
-        return Seen(len(metadata.brokers), {name: _topic(metadata.topics[name], settings[name]) for name in names})
+        settings, allowed = _settings(admin, names), _allowed(admin, names)
+        return Seen(len(metadata.brokers), {name: _topic(metadata.topics[name], settings[name], allowed[name]) for name in names})
 
     def _hear(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
@@ -185,7 +193,23 @@ def _settings(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]
     return found
 
 
-def _topic(metadata: Any, settings: dict[str, str]) -> Topic:
+def _allowed(admin: AdminClient, names: list[str]) -> dict[str, frozenset[str] | None]:
+    if not names:
+        return {}
+    found: dict[str, frozenset[str] | None] = {}
+    asked = admin.describe_topics(TopicCollection(names), include_authorized_operations=True, request_timeout=SECONDS)
+    for name, future in asked.items():
+        try:
+            operations = future.result(SECONDS).authorized_operations
+        except KafkaException as error:
+            if error.args[0].code() not in (*_NOT_ALLOWED, KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION):
+                raise
+            operations = None
+        found[name] = frozenset(operation.name for operation in operations) if operations is not None else None
+    return found
+
+
+def _topic(metadata: Any, settings: dict[str, str], allowed: frozenset[str] | None) -> Topic:
     partitions = list(metadata.partitions.values())
     return Topic(
         name=metadata.topic,
@@ -194,6 +218,7 @@ def _topic(metadata: Any, settings: dict[str, str]) -> Topic:
         replicas=min((len(partition.replicas) for partition in partitions), default=0),
         in_sync=min((len(partition.isrs) for partition in partitions), default=0),
         settings=settings,
+        allowed=allowed,
     )
 
 
@@ -218,6 +243,28 @@ def judge_topics(seen: Seen, wanted: Topics) -> Finding:
             "Run `python -m control_plane topics`; STRATUM_TOPIC_PREFIX must be the same for all services.",
         )
     return passed(f"all {len(wanted.all)} topics with the prefix {wanted.prefix} exist")
+
+
+def judge_rights(seen: Seen, wanted: Topics) -> Finding:
+    """Judge what these credentials may do with the real topics, which no message of ours may go through."""
+    sent, taken = {"WRITE": "relay", "READ": "submit"}, {"WRITE": "submit and observe", "READ": "reconcile"}
+    uses = {wanted.commands: sent, wanted.cancels: sent, wanted.events: taken}
+    uses |= {wanted.dlq(topic): {"WRITE": whose["READ"]} for topic, whose in uses.items()}
+    unknown = [name for name in uses if seen.topics[name].allowed is None]
+    if unknown:
+        return skipped(f"the brokers do not tell what is allowed on {', '.join(unknown)}")
+    missing = [
+        f"{operation} {name} ({role})"
+        for name, whose in uses.items()
+        for operation, role in whose.items()
+        if operation not in (seen.topics[name].allowed or ())
+    ]
+    if missing:
+        return warned(
+            f"these credentials may not {', '.join(missing)}",
+            "Add ACLs (kafka-acls.sh --add --allow-principal …), unless the role named behind each has credentials of its own.",
+        )
+    return passed("these credentials may write and read as the roles do")
 
 
 def judge_partitions(seen: Seen, wanted: Topics) -> Finding:

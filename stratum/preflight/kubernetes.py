@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from contracts.access import Role
 from stratum.preflight import access, pins, quota
@@ -12,11 +11,12 @@ from stratum.preflight.errors import Unreachable
 from stratum.preflight.finding import Finding, failed, passed, skipped, warned, worst
 from stratum.preflight.places import Place, PlacesFile, places, read
 from stratum.preflight.pod_checks import GROUP, PodOfTenant
+from stratum.preflight.quota import Needs
 from stratum.preflight.runner import Check
 from stratum.preflight.target import Target
 
-_LEAST = (1, 29)
-"""The first version with native sidecars: logs outlive the driver by them."""
+LEAST = (1, 30)
+"""The oldest version that the chart is installed on."""
 _SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
 
 
@@ -79,11 +79,9 @@ class Kubernetes:
         except (Unreachable, Refused) as error:
             return failed(str(error), "Correct KUBECONFIG, or run this in a pod with a service account.")
         found = int(version.major), int(version.minor.rstrip("+"))
-        if found < _LEAST:
-            return failed(
-                f"Kubernetes {version.git_version}",
-                f"Upgrade to {'.'.join(map(str, _LEAST))} or later: runs ship their logs by native sidecars.",
-            )
+        if found < LEAST:
+            least = ".".join(map(str, LEAST))
+            return failed(f"Kubernetes {version.git_version}", f"Upgrade to {least} or later: the chart refuses older ones.")
         return passed(f"Kubernetes {version.git_version}")
 
     def namespace_exists(self, name: str) -> Finding:
@@ -165,26 +163,20 @@ class Tenants:
             )
         names = ", ".join(dict.fromkeys(f"{account.namespace}/{account.name}" for account in accounts))
         if denied:
-            return failed(
-                f"{names} may not: {access.words(denied)}", "Add the verbs to its Role, or install the chart with rbac.create=true."
-            )
+            return failed(f"{names} may not: {access.words(denied)}", "Add the verbs to its Role; those that the chart makes have all.")
         return passed(f"{names}: all {len(asked)} verbs")
 
     def quota(self) -> Finding:
-        """A run of the default profile fits into what is left."""
-        needed = quota.need(next(iter(self._smallest_profiles())), self._file)
-        return worst([self._quota(namespace, needed) for namespace in self._namespaces])
-
-    def _smallest_profiles(self) -> list[Any]:
+        """A run of the smallest profile fits into what is left, and one of every other into the whole."""
         catalog = self._target.catalog
-        used = {action.profile for action in catalog.actions.values()}
-        return sorted((catalog.profiles[name] for name in used), key=lambda profile: quota.need(profile, self._file)["memory"])
+        needs = {name: quota.need(catalog.profiles[name], self._file) for name in {action.profile for action in catalog.actions.values()}}
+        return worst([self._quota(namespace, needs) for namespace in self._namespaces])
 
-    def _quota(self, namespace: str, needed: dict[str, Any]) -> Finding:
+    def _quota(self, namespace: str, needs: Needs) -> Finding:
         try:
             with told():
                 items = self._cluster.core.list_namespaced_resource_quota(namespace, _request_timeout=WITHIN).items
         except Refused:
             return skipped(f"quotas in {namespace} may not be read", "Allow list on resourcequotas there.")
         quotas = [{"name": each.metadata.name, "hard": each.status.hard or {}, "used": each.status.used or {}} for each in items]
-        return quota.judge(quotas, needed, namespace)
+        return quota.judge(quotas, needs, namespace)

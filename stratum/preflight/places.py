@@ -49,6 +49,7 @@ class PlacesFile(Tolerant):
     tenants: dict[str, TenantPlace]
     service_account: str = "stratum-driver"
     executor_service_account: str = "stratum-executor"
+    sidecar_image: str | None = None
     s3_secret: S3Secret = S3Secret()
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ _ROOM = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
          - coalesce(current_setting('reserved_connections', true)::int, 0) AS server_limit,
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS server_used,
+       (SELECT count(*) FROM pg_stat_activity WHERE usename = r.rolname AND datname = d.datname AND pid <> pg_backend_pid()) AS own,
        r.rolconnlimit AS role_limit,
        (SELECT count(*) FROM pg_stat_activity WHERE usename = r.rolname) AS role_used,
        d.datconnlimit AS database_limit,
@@ -43,11 +44,12 @@ GROUP BY c.relname ORDER BY c.relname
 
 @dataclass(frozen=True)
 class Room:
-    """How many connections are allowed and used, by the rule that leaves the least."""
+    """How many connections are allowed and used, by the rule that leaves the least. `own`: of those used, to this database as our role."""
 
     limit: int
     used: int
     rule: str
+    own: int = 0
 
     @property
     def free(self) -> int:
@@ -86,7 +88,7 @@ def checks(target: Target) -> list[Check]:
         "writable": postgres.writable,
         "schema": lambda: judge_revision(postgres.seen.revision),
         "privileges": postgres.privileges,
-        "connections": lambda: judge_room(postgres.seen.room, target.database_pool_size),
+        "connections": lambda: judge_room(postgres.seen.room, target.connections_needed),
         "clock": lambda: clock.judge(postgres.seen.ahead, "the database", "this machine", postgres.seen.uncertain),
     }
     return [
@@ -160,16 +162,12 @@ def judge_revision(found: str | None) -> Finding:
     )
 
 
-def judge_room(room: Room, pool_size: int) -> Finding:
-    """Judge the connections that are left, beside the pools of one `api`, one `relay` and one `reconcile`."""
-    needed = 3 * pool_size
-    detail = f"{room.free} of {room.limit} are free ({room.rule})"
-    if room.free >= needed:
+def judge_room(room: Room, needed: int) -> Finding:
+    """Judge the connections that are left, beside what all services open at most; what they hold already is theirs to use."""
+    detail = f"{room.free} of {room.limit} are free ({room.rule}), {room.own} are the services' own"
+    if room.free + room.own >= needed:
         return passed(detail)
-    return warned(
-        f"{detail}; the three roles open up to {needed}",
-        "Raise max_connections, or lower STRATUM_DATABASE_POOL_SIZE. Where the services run already, theirs are counted as used.",
-    )
+    return warned(f"{detail}; the services open up to {needed}", "Raise max_connections, or lower STRATUM_DATABASE_POOL_SIZE.")
 
 
 async def _look(url: str) -> Seen:
@@ -204,5 +202,7 @@ async def _see(connection: asyncpg.Connection) -> Seen:
 def _least(row: asyncpg.Record) -> Room:
     rules = {"server": "the server's limit", "role": "the role's limit", "database": "the database's limit"}
     # -1: no limit of its own
-    rooms = [Room(row[f"{name}_limit"], row[f"{name}_used"], words) for name, words in rules.items() if row[f"{name}_limit"] >= 0]
+    rooms = [
+        Room(row[f"{name}_limit"], row[f"{name}_used"], words, row["own"]) for name, words in rules.items() if row[f"{name}_limit"] >= 0
+    ]
     return min(rooms, key=lambda room: room.free)

@@ -14,6 +14,7 @@ SECONDS = 180.0
 """An image of a gigabyte takes its time to be pulled."""
 _POLL_SECONDS = 0.5
 _CA_DIR = "/etc/stratum/ca"
+_SIDECAR = "sidecar"
 _HOPELESS = (
     "ImagePullBackOff",
     "InvalidImageName",
@@ -23,7 +24,8 @@ _HOPELESS = (
     "RunContainerError",
 )
 _REMEDIES = {
-    "ImagePullBackOff": "Push the image, correct its name (STRATUM_JOBS_IMAGE, or `image` in the catalog), or name image_pull_secrets.",
+    "ImagePullBackOff": "Push the image, correct its name (STRATUM_JOBS_IMAGE, `image` in the catalog, or sidecar_image in the "
+    "configuration), or name image_pull_secrets.",
     "ErrImageNeverPull": "Load the image onto every node, or set image_pull_policy: IfNotPresent.",
     "CreateContainerConfigError": "Create the Secret in the tenant's namespace, with the keys that s3_secret in the configuration names.",
     "Unschedulable": "Add nodes, or correct node_selector and tolerations in the configuration.",
@@ -59,19 +61,12 @@ class Probe:
         script = files("stratum.preflight").joinpath("probe_script.py").read_text(encoding="utf-8")
         secret = self.place.s3_secret
         keys = {"STRATUM_S3_ACCESS_KEY": secret.access_key, "STRATUM_S3_SECRET_KEY": secret.secret_key}
-        container = {
-            "name": "preflight",
-            "image": self.image,
-            "imagePullPolicy": self.file.image_pull_policy,
-            "command": ["python", "-c", script],
+        container = self._container("preflight", self.image, script) | {
             "env": [
                 *({"name": name, "value": value} for name, value in self.environment.items()),
                 *({"name": name, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key}}} for name, key in keys.items()),
             ],
-            # requests and limits of both kinds: a quota may demand any of them
-            "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"memory": "128Mi"}},
-            "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  # a volume of its own
         }
         spec: dict[str, Any] = {
             "restartPolicy": "Never",
@@ -90,11 +85,15 @@ class Probe:
             "nodeSelector": self.file.node_selector,
             "tolerations": list(self.file.tolerations),
             "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}],
         }
+        if self.file.sidecar_image is not None:
+            # no run starts without it; that it is pulled and starts is all there is to see
+            spec["initContainers"] = [self._container(_SIDECAR, self.file.sidecar_image, "")]
         if (bundle := self.file.ca_config_map) is not None:
-            spec["volumes"] = [{"name": "ca", "configMap": {"name": bundle.name, "items": [{"key": bundle.key, "path": "ca.crt"}]}}]
-            container["volumeMounts"] = [{"name": "ca", "mountPath": _CA_DIR, "readOnly": True}]
-            container["env"] = [*container["env"], {"name": "STRATUM_CA_BUNDLE", "value": f"{_CA_DIR}/ca.crt"}]
+            spec["volumes"].append({"name": "ca", "configMap": {"name": bundle.name, "items": [{"key": bundle.key, "path": "ca.crt"}]}})
+            container["volumeMounts"].append({"name": "ca", "mountPath": _CA_DIR, "readOnly": True})
+            container["env"].append({"name": "STRATUM_CA_BUNDLE", "value": f"{_CA_DIR}/ca.crt"})
         # network policies take it for a run; the launcher, which chooses by stratum.dev/cluster, does not
         labels = {
             "app.kubernetes.io/name": "stratum-run",
@@ -102,6 +101,18 @@ class Probe:
             "app.kubernetes.io/managed-by": "stratum-preflight",
         }
         return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+
+    def _container(self, name: str, image: str, script: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "image": image,
+            "imagePullPolicy": self.file.image_pull_policy,
+            "command": ["python", "-c", script],
+            # requests and limits of both kinds: a quota may demand any of them
+            "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"memory": "128Mi"}},
+            "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+        }
 
     def run(self, cluster: Cluster, seconds: float = SECONDS) -> Probed:
         """Start it, wait for its end, remove it.
@@ -138,17 +149,28 @@ class Probe:
 
 def why_waiting(status: Any) -> tuple[str, str]:
     """Reason and words of what a pod waits for, as far as it says."""
-    for container in status.container_statuses or ():
+    for container in (*(status.init_container_statuses or ()), *(status.container_statuses or ())):
         if container.state.waiting is not None:
-            return container.state.waiting.reason or "", container.state.waiting.message or ""
+            return container.state.waiting.reason or "", f"{_whose(container)}{container.state.waiting.message or ''}"
     for condition in status.conditions or ():
         if condition.type == "PodScheduled" and condition.status == "False":
             return condition.reason or "", condition.message or ""
     return "", ""
 
 
+def _whose(container: Any) -> str:
+    """The message speaks of the image of actions, unless it is told that it is not that one."""
+    return f"the sidecar's image {container.image}: " if container.name == _SIDECAR else ""
+
+
 def ended(pod: Any) -> Probed:
     """What a pod that has ended tells."""
+    for sidecar in pod.status.init_container_statuses or ():
+        if (its := sidecar.state.terminated) and its.exit_code != 0:
+            return Probed(
+                problem=f"{_whose(sidecar)}{its.reason}: {(its.message or '').strip()[-300:] or 'no words'}",
+                remedy="Let sidecar_image in the configuration name the launcher's image, of this version.",
+            )
     terminated = next((each.state.terminated for each in pod.status.container_statuses or () if each.state.terminated), None)
     message = (terminated.message if terminated else pod.status.message) or ""
     try:

@@ -5,6 +5,7 @@ import json
 import os
 import ssl
 import sys
+import tempfile
 import time
 import urllib.request
 from typing import Any
@@ -42,12 +43,26 @@ def try_store(bucket: str, file: str, manifest: str) -> dict[str, Any]:
         region_name=os.environ["STRATUM_S3_REGION"],
         aws_access_key_id=os.environ["STRATUM_S3_ACCESS_KEY"],
         aws_secret_access_key=os.environ["STRATUM_S3_SECRET_KEY"],
-        verify=os.environ.get("STRATUM_CA_BUNDLE"),
+        verify=trusted(),
         config=Config(
             s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=SECONDS, request_checksum_calculation="when_required"
         ),
     )
     return {"file": put(client, bucket, file), "manifest": put(client, bucket, manifest)}
+
+
+def trusted() -> str | None:
+    """A file of the public authorities and the private ones: boto3 takes one, and would trust no others. None: the public ones."""
+    from botocore.httpsession import get_cert_path
+
+    bundle = os.environ.get("STRATUM_CA_BUNDLE")
+    if bundle is None:
+        return None
+    with tempfile.NamedTemporaryFile("w", suffix=".pem", encoding="utf-8", delete=False) as file:
+        for path in filter(None, (get_cert_path(True), bundle)):
+            with open(path, encoding="utf-8") as each:  # noqa: PTH123
+                file.write(f"{each.read()}\n")
+    return file.name
 
 
 def put(client: Any, bucket: str, key: str) -> str:

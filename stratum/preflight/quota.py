@@ -14,6 +14,8 @@ from stratum.preflight.places import PlacesFile
 
 _MEBIBYTE = 1 << 20
 _SIDECAR_MEMORY = 128 * _MEBIBYTE
+Needs = Mapping[str, Mapping[str, Decimal]]
+"""What the smallest run of each profile takes."""
 
 
 def need(profile: Profile, file: PlacesFile) -> dict[str, Decimal]:
@@ -40,12 +42,33 @@ def _container(heap: str, file: PlacesFile) -> int:
     return (mebibytes(heap) + max(mebibytes(overhead.min), math.ceil(mebibytes(heap) * overhead.factor))) * _MEBIBYTE
 
 
-def judge(quotas: Sequence[Mapping[str, Any]], needed: Mapping[str, Decimal], namespace: str) -> Finding:
-    """Judge the quotas of a namespace.
+def judge(quotas: Sequence[Mapping[str, Any]], needs: Needs, namespace: str) -> Finding:
+    """Judge the quotas of a namespace: by the smallest profile, and then whether any other finds no room even where nothing runs.
 
     Args:
         quotas: each with `name`, `hard` and `used`, as the API server writes them.
     """
+    found = _judge(quotas, min(needs.values(), key=lambda needed: needed["memory"]), namespace)
+    if found.status != "pass":
+        return found
+    too_large = []
+    for profile, needed in sorted(needs.items()):
+        missing = [
+            f"{resource} {_amount(resource, amount)} of {quota['hard'][resource]}"
+            for quota in quotas
+            for resource, amount in needed.items()
+            if resource in quota["hard"] and parse_quantity(quota["hard"][resource]) < amount
+        ]
+        too_large += [f"{profile} needs {', '.join(missing)}"] if missing else []
+    if too_large:
+        return warned(
+            f"{namespace}: no run of some profiles can ever start: {'; '.join(too_large)}",
+            "Raise the ResourceQuota of the namespace, if its tenant is to use actions of these profiles.",
+        )
+    return found
+
+
+def _judge(quotas: Sequence[Mapping[str, Any]], needed: Mapping[str, Decimal], namespace: str) -> Finding:
     never, not_now, said = [], [], []
     for quota in quotas:
         if "limits.cpu" in quota["hard"]:

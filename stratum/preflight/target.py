@@ -28,6 +28,7 @@ class Variables(BaseModel):
     token: SecretStr | None = None
     database_url: SecretStr | None = None
     database_pool_size: Annotated[int, Field(ge=1)] = 10
+    database_connections: Annotated[int, Field(ge=1)] | None = Field(default=None, description="What all pods of the services open.")
     kafka_bootstrap: str | None = None
     topic_prefix: str = "stratum"
     s3_endpoint: str | None = None
@@ -74,6 +75,11 @@ class Target(Variables):
     def topics(self) -> Topics:
         """Names of the topics."""
         return Topics(self.topic_prefix)
+
+    @property
+    def connections_needed(self) -> int:
+        """What the services open at most; unless it is told, one `api`, `relay`, `reconcile` and `webhooks`, and the relay's lock."""
+        return self.database_connections or 4 * self.database_pool_size + 1
 
     @cached_property
     def catalog(self) -> Catalog:

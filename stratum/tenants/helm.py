@@ -113,7 +113,8 @@ class Helm:
                 "helm upgrade",
                 error.code,
                 error.said,
-                hint=f"See `kubectl get pods --namespace {self._namespace}` and the log of the Job {self._release}…-provision; "
+                hint=f"See `kubectl get pods --namespace {self._namespace}` and the log of the Job {self._release}…-provision "
+                "(`kubectl logs --all-containers`: each tenant has a container of its own); "
                 "mend it, and run the same command again: it goes on where it ended.",
             ) from error
 

@@ -20,18 +20,24 @@ class Refused(Exception):
 
 
 @cache
-def rendered(name: str, *sets: str, upgrade: bool = False) -> tuple[Manifest, ...]:
-    """All manifests with the values of `ci/<name>.yaml` and more of them (`path=value`); without a name, with these alone."""
-    return tuple(each for each in yaml.safe_load_all(template(name, *sets, upgrade=upgrade)) if each)
+def rendered(name: str, *sets: str, upgrade: bool = False, texts: tuple[str, ...] = ()) -> tuple[Manifest, ...]:
+    """All manifests with the values of `ci/<name>.yaml` and more of them (`path=value`); without a name, with these alone.
+
+    Args:
+        texts: more of them, that are texts also where they look like numbers.
+    """
+    return tuple(each for each in yaml.safe_load_all(template(name, *sets, upgrade=upgrade, texts=texts)) if each)
 
 
-def template(name: str, *sets: str, upgrade: bool = False) -> str:
+def template(name: str, *sets: str, upgrade: bool = False, texts: tuple[str, ...] = ()) -> str:
     """The same as text."""
     command = ["helm", "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--kube-version", "1.34.0"]
     command += ["--values", str(CHART / "ci" / f"{name}.yaml")] if name else []
     command += ["--is-upgrade"] if upgrade else []
     for each in sets:
         command += ["--set", each]
+    for each in texts:
+        command += ["--set-string", each]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode != 0:
         raise Refused(done.stderr)

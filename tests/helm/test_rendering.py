@@ -1,6 +1,7 @@
 """What the chart renders, for each file of values."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from pydantic_settings import BaseSettings
 
 from contracts.access import access_of
+from contracts.states import ProcessState
 from control_plane.oidc_settings import OidcSettings
 from control_plane.settings import (
     ApiSettings,
@@ -20,7 +22,7 @@ from control_plane.settings import (
     WebhookSettings,
     WebhookTargetSettings,
 )
-from launcher.kubernetes.config import load_config
+from launcher.kubernetes.config import KubernetesConfig, load_config
 from launcher.settings import KubernetesObserveSettings, KubernetesSubmitSettings
 from stratum.preflight.target import Variables
 from tests.helm.chart import CI, NAMESPACE, Manifest, containers, environment, named, of_kind, pods, rendered, template
@@ -94,7 +96,9 @@ SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
 def test_each_role_gets_the_settings_it_knows_and_all_it_must_have(values: str) -> None:
     found: set[str] = set()
     for name, spec in pods(rendered(values)).items():
-        for container in spec["containers"] if name.startswith(("Deployment/", "Job/")) else []:
+        for container in containers(spec) if name.startswith(("Deployment/", "Job/")) else []:
+            if container["name"] == "wait":
+                continue
             role = container["name"].split("-")[0]
             found.add(role)
             kinds = SETTINGS[role]
@@ -169,12 +173,17 @@ def test_only_those_who_ask_kubernetes_have_a_token(values: str) -> None:
     assert with_token == {"submit", "observe", "preflight"}
 
 
+def launcher_config(manifests: tuple[Manifest, ...], folder: Path) -> KubernetesConfig:
+    """The launcher's configuration, read by the launcher."""
+    (config,) = [each for each in of_kind(manifests, "ConfigMap") if each["metadata"]["name"].endswith("-kubernetes")]
+    file = folder / "config.yaml"
+    file.write_text(config["data"]["config.yaml"])
+    return load_config(file)
+
+
 @pytest.mark.parametrize("values", CI)
 def test_the_launcher_understands_its_configuration(values: str, tmp_path: Path) -> None:
-    (config,) = [each for each in of_kind(rendered(values), "ConfigMap") if each["metadata"]["name"].endswith("-kubernetes")]
-    file = tmp_path / "config.yaml"
-    file.write_text(config["data"]["config.yaml"])
-    read = load_config(file)
+    read = launcher_config(rendered(values), tmp_path)
     if values == "everything":
         assert read.place("acme").queue == "acme"
         assert read.place("globex").namespace == "globex-runs"
@@ -206,19 +215,53 @@ def test_with_external_services_the_installation_is_prepared_first() -> None:
         assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
         weights[each["metadata"]["name"]] = int(annotations["helm.sh/hook-weight"])
     assert sorted(weights, key=lambda name: weights[name]) == ["platform-migrate", "platform-topics", "platform-provision"]
-    needed = {
-        volume["configMap"]["name"] for each in jobs for volume in each["spec"]["template"]["spec"]["volumes"] if "configMap" in volume
-    }
-    for name in needed:
-        authorities = [each for each in of_kind(rendered("everything"), "ConfigMap") if each["metadata"]["name"] == name]
-        (own,) = [each for each in authorities if each["metadata"]["namespace"] == NAMESPACE]
-        assert int(own["metadata"]["annotations"]["helm.sh/hook-weight"]) < min(weights.values()), "what a hook mounts comes before it"
+    for name in {name for each in jobs for name in config_maps(each["spec"]["template"]["spec"])}:
+        annotations = named(rendered("everything"), "ConfigMap", name)["metadata"]["annotations"]
+        assert int(annotations["helm.sh/hook-weight"]) < min(weights.values()), "what a hook mounts comes before it"
+        assert "hook-succeeded" in annotations["helm.sh/hook-delete-policy"]
+
+
+@pytest.mark.parametrize("values", CI)
+def test_what_services_mount_is_of_the_release(values: str) -> None:
+    """No hook: hooks are neither rolled back nor uninstalled."""
+    manifests = rendered(values)
+    own = {each["metadata"]["name"]: each for each in of_kind(manifests, "ConfigMap") if each["metadata"]["namespace"] == NAMESPACE}
+    for name, spec in pods(manifests).items():
+        for mounted in config_maps(spec) if name.startswith(("Deployment/", "Pod/")) else ():
+            assert "annotations" not in own[mounted]["metadata"], (name, mounted)
+    assert ("platform-ca" in own) == (values == "everything")
+
+
+def config_maps(spec: Manifest) -> set[str]:
+    return {volume["configMap"]["name"] for volume in spec.get("volumes", ()) if "configMap" in volume}
+
+
+def test_more_tenants_ask_for_no_larger_node() -> None:
+    """The scheduler adds up what containers side by side ask for; of those that come first it takes the largest."""
+    job = named(rendered("everything"), "Job", "platform-provision")["spec"]["template"]["spec"]
+    assert [each["name"] for each in containers(job)] == ["provision-acme", "provision-globex"]
+    assert len(job["containers"]) == 1
+
+
+def test_hooks_and_tests_go_where_the_services_may_go() -> None:
+    for name, spec in pods(rendered("everything")).items():
+        assert spec["nodeSelector"] == {"pool": "platform"}, name
+        assert spec["tolerations"] == [{"key": "platform", "operator": "Exists"}], name
+
+
+def test_the_deployment_checks_know_how_many_connections_all_pods_open() -> None:
+    def told(*sets: str) -> str:
+        spec = pods(rendered("external", *sets))["Pod/stratum-test-preflight"]
+        return str(environment(spec["containers"][0])["STRATUM_DATABASE_CONNECTIONS"]["value"])
+
+    assert told() == "82", "two of api, relay, reconcile and webhooks with ten each, and the locks of two relays"
+    assert told("api.autoscaling.enabled=true", "database.poolSize=5", "relay.replicas=1") == "76"
 
 
 def test_with_bundled_services_the_preparation_waits_for_them() -> None:
     for each in of_kind(rendered("dev"), "Job"):
         assert "annotations" not in each["metadata"]
-        (wait,) = each["spec"]["template"]["spec"]["initContainers"]
+        wait = each["spec"]["template"]["spec"]["initContainers"][0]
         assert wait["args"][0] == "wait"
 
 
@@ -249,7 +292,8 @@ def test_who_scales_is_the_only_one_to_say_how_many() -> None:
     kafka, prometheus = named(manifests, "ScaledObject", "platform-submit")["spec"]["triggers"]
     assert kafka["metadata"]["consumerGroup"] == "north.launcher.submit"
     assert (kafka["metadata"]["sasl"], kafka["metadata"]["tls"]) == ("scram_sha512", "enable")
-    assert 'state="held"' in prometheus["metadata"]["query"]
+    (state,) = re.findall(r'state="(\w+)"', prometheus["metadata"]["query"])
+    assert ProcessState(state) is ProcessState.ACCEPTED
 
 
 def test_outside_sees_the_api_and_not_what_operators_look_at() -> None:
@@ -307,6 +351,39 @@ def test_tenants_have_namespaces_of_their_own() -> None:
     assert policies == {NAMESPACE, f"{NAMESPACE}-acme", "globex-runs"}
 
 
+@pytest.mark.parametrize("name", ["on", "no", "null", "123"])
+def test_names_that_yaml_takes_for_something_else(name: str, tmp_path: Path) -> None:
+    texts = tuple(f"tenants[0].{key}={name}" for key in ("name", "namespace", "queue", "priorityClass", "apiKey.existingSecret.name"))
+    manifests = rendered("external", "networkPolicy.enabled=true", "networkPolicy.apiFrom[0].podSelector.a=b", texts=texts)
+
+    def strings(document: Any) -> None:
+        for value in document.values():
+            if isinstance(value, dict):
+                strings(value)
+            else:
+                assert isinstance(value, str), document
+
+    for each in manifests:
+        strings(each["metadata"])
+        for subject in each.get("subjects", []):
+            strings(subject)
+        strings(each.get("roleRef", {}))
+    assert named(manifests, "Namespace", name)["metadata"]["labels"]["stratum.dev/tenant"] == name
+    peers = named(manifests, "NetworkPolicy", "stratum-api")["spec"]["ingress"][0]["from"]
+    (peer,) = [each for each in peers if "namespaceSelector" in each]
+    strings(peer)
+    (job,) = [spec for of, spec in pods(manifests).items() if of == "Job/stratum-provision"]
+    assert [each["secret"]["secretName"] for each in job["volumes"] if "secret" in each] == [name]
+    place = launcher_config(manifests, tmp_path).place(name)
+    assert (place.namespace, place.queue, place.priority_class) == (name, name, name)
+
+
+def test_disk_may_be_given_as_a_number(tmp_path: Path) -> None:
+    sets = ("runs.ephemeralStorage.request=10", "runs.ephemeralStorage.limit=107374182400")
+    read = launcher_config(rendered("external", *sets), tmp_path).ephemeral_storage
+    assert (read.request, read.limit) == ("10", "107374182400")
+
+
 def test_only_webhooks_go_out() -> None:
     manifests = rendered("everything")
     outward = {}
@@ -323,6 +400,29 @@ def test_only_webhooks_go_out() -> None:
     everybody = named(manifests, "NetworkPolicy", "platform-egress")["spec"]
     assert everybody["podSelector"]["matchLabels"].keys() == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
     assert everybody["policyTypes"] == ["Egress"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "port"),
+    [
+        ((), 443),
+        (("oidc.issuer=https://login.example:8443/realms/a",), 8443),
+        (("oidc.issuer=http://login.example",), 80),
+        (("oidc.jwksUrl=https://keys.example:9443/k",), 9443),
+    ],
+)
+def test_the_api_reaches_its_identity_provider(sets: tuple[str, ...], port: int) -> None:
+    egress = "networkPolicy.enabled=true", "networkPolicy.platformEgress[0].ports[0].port=5432"
+    oidc = "oidc.issuer=https://login.example/", "oidc.audience=stratum"
+    policy = named(rendered("external", *egress, *oidc, *sets), "NetworkPolicy", "stratum-api-egress")["spec"]
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
+    (rule,) = policy["egress"]
+    assert "10.0.0.0/8" in rule["to"][0]["ipBlock"]["except"]
+    assert rule["ports"] == [{"port": port, "protocol": "TCP"}]
+    (given,) = named(rendered("everything"), "NetworkPolicy", "platform-api-egress")["spec"]["egress"]
+    assert given["to"] == [{"ipBlock": {"cidr": "10.40.0.0/16"}}], "a provider inside"
+    without = [each["metadata"]["name"] for each in of_kind(rendered("external", *egress), "NetworkPolicy")]
+    assert "stratum-api-egress" not in without
 
 
 def test_the_api_refuses_what_webhooks_would_refuse() -> None:

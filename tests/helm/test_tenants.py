@@ -11,7 +11,7 @@ import yaml
 from stratum.tenants import manifests
 from stratum.tenants.values import Release
 from stratum.tenants.wish import Limits, Wish
-from tests.helm.chart import CHART, Manifest, named, of_kind, rendered
+from tests.helm.chart import CHART, Manifest, containers, named, of_kind, rendered
 
 pytestmark = pytest.mark.cluster
 
@@ -85,6 +85,6 @@ def test_the_objects_are_called_as_the_commands_expect(release: str, tmp_path: P
 
 def test_limits_that_are_not_named_are_left_to_the_control_plane() -> None:
     job = named(rendered("everything"), "Job", "platform-provision")
-    acme, globex = (each["args"] for each in job["spec"]["template"]["spec"]["containers"])
+    acme, globex = (each["args"] for each in containers(job["spec"]["template"]["spec"]))
     assert acme[acme.index("--max-executor-cores") + 1] == "none"
     assert "--max-held" not in globex

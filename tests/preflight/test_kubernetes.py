@@ -171,6 +171,15 @@ def test_an_image_that_is_not_there(cluster: Deployment, furnished: Rooms) -> No
     assert furnished.pods == []
 
 
+def test_a_sidecars_image_that_is_not_there(cluster: Deployment, furnished: Rooms) -> None:
+    """Every run needs it, whatever its action."""
+    config = Path(cluster.environment["STRATUM_KUBERNETES_CONFIG_FILE"])
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "sidecar_image": "localhost/stratum/nothing:none"}))
+    answer = look(cluster)
+    expect(answer, "kubernetes: pod of acme", "fail", "ImagePullBackOff", "localhost/stratum/nothing:none", "sidecar_image")
+    assert furnished.pods == []
+
+
 def test_an_api_that_pods_do_not_reach(cluster: Deployment, furnished: Rooms) -> None:
     answer = look(cluster.but(callback_base_url="http://127.0.0.1:9"))
     expect(answer, "kubernetes: pod of acme: callback", "fail", "Connection refused", "NetworkPolicies")

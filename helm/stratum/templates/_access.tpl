@@ -14,8 +14,8 @@
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
-  name: {{ .name }}
-  namespace: {{ .namespace }}
+  name: {{ .name | quote }}
+  namespace: {{ .namespace | quote }}
   labels:
     {{- include "stratum.labels" .root | nindent 4 }}
 rules:
@@ -26,12 +26,12 @@ rules:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
-  name: {{ .name }}
-  namespace: {{ .namespace }}
+  name: {{ .name | quote }}
+  namespace: {{ .namespace | quote }}
   labels:
     {{- include "stratum.labels" .root | nindent 4 }}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name }}}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name | quote }}}
 subjects:
-  - {kind: ServiceAccount, name: {{ .account }}, namespace: {{ .accountNamespace }}}
+  - {kind: ServiceAccount, name: {{ .account | quote }}, namespace: {{ .accountNamespace | quote }}}
 {{- end }}
 {{- end }}

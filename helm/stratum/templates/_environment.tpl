@@ -6,6 +6,15 @@
 - {name: STRATUM_DATABASE_POOL_SIZE, value: {{ .Values.database.poolSize | quote }}}
 {{- end }}
 
+{{/* The most that all pods open: a pool each, and a relay's lock has one of its own. */}}
+{{- define "stratum.databaseConnections" -}}
+{{- $api := .Values.api.autoscaling }}
+{{- $relays := (include "stratum.component" (list . "relay") | fromJson).replicas | int }}
+{{- $pods := add $relays (ternary $api.maxReplicas (include "stratum.component" (list . "api") | fromJson).replicas $api.enabled | int) }}
+{{- range list "reconcile" "webhooks" }}{{ $pods = add $pods ((include "stratum.component" (list $ .) | fromJson).replicas | int) }}{{ end }}
+{{- add (mul $pods (int .Values.database.poolSize)) $relays }}
+{{- end }}
+
 {{- define "stratum.env.kafka" -}}
 - {name: STRATUM_KAFKA_BOOTSTRAP, value: {{ include "stratum.kafkaBootstrap" . | quote }}}
 - {name: STRATUM_TOPIC_PREFIX, value: {{ .Values.kafka.topicPrefix | quote }}}

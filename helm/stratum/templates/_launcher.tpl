@@ -3,18 +3,18 @@
 {{- $runs := .Values.runs }}
 tenants:
   {{- range include "stratum.tenants" . | fromJsonArray }}
-  {{ .name }}:
-    namespace: {{ .namespace }}
+  {{ .name | quote }}:
+    namespace: {{ .namespace | quote }}
     s3_secret: {{ include "stratum.tenantS3Secret" . }}
     {{- with .queue }}
-    queue: {{ . }}
+    queue: {{ . | quote }}
     {{- end }}
     {{- with .priorityClass }}
-    priority_class: {{ . }}
+    priority_class: {{ . | quote }}
     {{- end }}
   {{- end }}
-service_account: {{ $runs.serviceAccount }}
-executor_service_account: {{ $runs.executorServiceAccount }}
+service_account: {{ $runs.serviceAccount | quote }}
+executor_service_account: {{ $runs.executorServiceAccount | quote }}
 sidecar_image: {{ include "stratum.image" (list . "launcher") }}
 image_pull_policy: {{ .Values.image.pullPolicy }}
 image_pull_secrets: {{ toJson .Values.image.pullSecrets }}
@@ -22,10 +22,10 @@ image_pull_secrets: {{ toJson .Values.image.pullSecrets }}
 ca_config_map: {name: {{ include "stratum.caConfigMap" . }}, key: {{ include "stratum.caKey" . }}}
 {{- end }}
 {{- with $runs.queue }}
-queue: {{ . }}
+queue: {{ . | quote }}
 {{- end }}
 {{- with $runs.priorityClass }}
-priority_class: {{ . }}
+priority_class: {{ . | quote }}
 {{- end }}
 executors: {allocation: {{ $runs.executorAllocation }}}
 cpu_request_ratio: {{ $runs.cpuRequestRatio }}
@@ -33,7 +33,8 @@ memory_overhead: {{ toJson $runs.memoryOverhead }}
 {{- with $runs.ephemeralStorage }}
 ephemeral_storage:
   {{- range $key, $value := . }}
-  {{ snakecase $key }}: {{ $value }}
+  {{- /* numbers of values are floating: printed as they are, a large one would be 1e+12 */}}
+  {{ snakecase $key }}: {{ ternary $value (int64 $value | toString) (kindIs "string" $value) | quote }}
   {{- end }}
 {{- end }}
 executor_deadline_seconds: {{ int $runs.executorDeadlineSeconds }}

@@ -36,6 +36,7 @@ REMEDIES: dict[str, Remedy] = {
     "QUERY_REFUSED": _R.NEVER,
     "RESOURCES_OUT_OF_BOUNDS": _R.NEVER,
     "STORAGE_REFUSED": _R.NEVER,
+    "STORAGE_UNTRUSTED": _R.NEVER,
     "UNKNOWN_ACTION": _R.NEVER,
     "UNRESOLVED_COLUMN.WITH_SUGGESTION": _R.NEVER,
     # time that was given and is used up

@@ -10,7 +10,12 @@ import certifi
 from pydantic import AfterValidator, FilePath
 
 
-def _holds_certificates(path: Path) -> Path:
+def holds_certificates(path: Path) -> Path:
+    """The path, if there are certificates in the file.
+
+    Raises:
+        ValueError: there are none.
+    """
     try:
         ssl.create_default_context(cafile=str(path))
     except (OSError, ssl.SSLError) as error:
@@ -18,7 +23,7 @@ def _holds_certificates(path: Path) -> Path:
     return path
 
 
-CaBundle = Annotated[FilePath, AfterValidator(_holds_certificates)]
+CaBundle = Annotated[FilePath, AfterValidator(holds_certificates)]
 """A PEM file of certificate authorities to trust."""
 
 

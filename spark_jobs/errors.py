@@ -80,6 +80,16 @@ class StorageRefused(JobError):
     error_class = "STORAGE_REFUSED"
 
 
+class StorageUntrusted(JobError):
+    """The object store shows a certificate that the run does not trust."""
+
+    error_class = "STORAGE_UNTRUSTED"
+
+    def __init__(self, detail: str) -> None:
+        remedy = "if a private authority issued it, an operator names that in `STRATUM_CA_BUNDLE`, on Kubernetes by the chart's `privateCA`"
+        super().__init__(f"the object store shows a certificate that the run does not trust; {remedy} ({detail})")
+
+
 class ExecutorsUnavailable(JobError):
     """The cluster gave the run no executor for too long."""
 

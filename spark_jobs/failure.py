@@ -7,7 +7,7 @@ from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from contracts.callback import RunError
-from spark_jobs.errors import JobError, SparkFailed, StorageRefused, StorageUnavailable, Terminated
+from spark_jobs.errors import JobError, SparkFailed, StorageRefused, StorageUnavailable, StorageUntrusted, Terminated
 
 _LONGEST = 4000
 _CLASSED = re.compile(r"\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*)\]\s*(.*?)(?=\s*SQLSTATE|\n|$)", re.DOTALL)
@@ -16,6 +16,7 @@ _WRAPPERS = frozenset({"TASK_WRITE_FAILED", "FAILED_READ_FILE.NO_HINT", "FAILED_
 """Spark's classes that only say where the real cause showed."""
 
 _STORAGE = ("software.amazon.awssdk", "org.apache.hadoop.fs.s3a", "AWSClientIOException", "com.amazonaws")
+_UNTRUSTED = ("PKIX path", "SSLPeerUnverifiedException", "CertificateExpiredException", "CertificateNotYetValidException")
 _DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Status Code: 403", "NoSuchBucket")
 _CORRUPT = ("is not a Parquet file", "CANNOT_READ_FILE_FOOTER", "ParquetDecodingException", "could not read footer")
 _NO_SPACE = ("No space left on device", "No space available in any of the local directories", "Disk quota exceeded")
@@ -67,6 +68,8 @@ def _of_spark(error: Exception) -> JobError:
         return SparkFailed("OUT_OF_MEMORY", memory, hopeless=True)  # the same data in the same memory
     if any(mark in text for mark in _CORRUPT):
         return SparkFailed("CORRUPT_INPUT", f"an input file cannot be read: {_first_line(text, *_CORRUPT)}")
+    if any(mark in text for mark in _STORAGE) and any(mark in text for mark in _UNTRUSTED):
+        return StorageUntrusted(_first_line(text, *_UNTRUSTED))
     if classed := _innermost_class(error, text):
         return SparkFailed(*classed)
     if any(mark in text for mark in _DENIED):

@@ -3,9 +3,10 @@
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import Field, FilePath, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.trust import CaBundle
 from spark_jobs.errors import InvalidCommand
 
 
@@ -26,7 +27,7 @@ class Settings(BaseSettings):
         default=600, gt=0, description="On Kubernetes: a run that wants executors and has none for so long fails, and says why."
     )
     executor_refusals: Path | None = Field(default=None, description="File in which Spark notes executors that it may not make.")
-    ca_bundle: FilePath | None = Field(default=None, description="Certificates that callbacks trust, beside the system's.")
+    ca_bundle: CaBundle | None = Field(default=None, description="Trusted beside the public authorities; Spark's JVM is told at its start.")
 
 
 def read_settings() -> Settings:

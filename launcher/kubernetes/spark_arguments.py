@@ -11,6 +11,7 @@ from launcher.kubernetes import names
 from launcher.kubernetes.config import KubernetesConfig, Place
 from launcher.kubernetes.containers import cpu_request, overhead_mebibytes
 from launcher.kubernetes.platform import Platform
+from launcher.sizing import is_short
 
 MASTER: Final = "k8s://https://kubernetes.default.svc"
 DRIVER_PORT: Final = 7078
@@ -58,6 +59,7 @@ def _driver(spec: JobSpec) -> dict[str, str]:
 
 def _executors(spec: JobSpec, place: Place, config: KubernetesConfig) -> dict[str, str]:
     resources = spec.resources
+    short = {"spark.executorEnv.STRATUM_SHORT_RUN": "1"} if is_short(spec.command) else {}
     return {
         "spark.executor.cores": str(resources.executor_cores),
         "spark.executor.memory": resources.executor_memory,
@@ -73,6 +75,7 @@ def _executors(spec: JobSpec, place: Place, config: KubernetesConfig) -> dict[st
         "spark.kubernetes.executor.deleteOnTermination": "true",
         # its only content, the settings, comes to executors from the driver; without it drivers need no right on ConfigMaps
         "spark.kubernetes.executor.disableConfigMap": "true",
+        **short,
     }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from contracts.command import mebibytes
+from contracts.java_trust import trusting_options
 from contracts.sizing import Resources
 from contracts.spark_conf import spark_conf
 from launcher.errors import LauncherError
@@ -74,6 +75,7 @@ class SparkSubmit:
             *_compiler(spec),
             *self.archive.options(spec.name),
             f"-Djava.io.tmpdir={folder.scratch}",
+            *self._trust(folder),
             *options,
             _SUBMIT_CLASS,
         ]
@@ -87,6 +89,15 @@ class SparkSubmit:
     def archive(self) -> ClassArchive:
         """The archive of loaded classes for this Java, class path and set of options."""
         return ClassArchive(self._archive_folder, self._java)
+
+    def _trust(self, folder: JobFolder) -> list[str]:
+        bundle = self._settings.ca_bundle
+        if bundle is None:
+            return []
+        try:
+            return trusting_options(self._settings.java_home, bundle, folder.scratch / "truststore.jks")
+        except ValueError as error:
+            raise LauncherError(str(error)) from error
 
     def _conf(self, spec: JobSpec, folder: JobFolder, shape: LocalShape) -> Mapping[str, str]:
         return {

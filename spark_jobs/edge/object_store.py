@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
-from spark_jobs.errors import StorageRefused, StorageUnavailable
+from contracts.trust import trusted_file
+from spark_jobs.errors import StorageRefused, StorageUnavailable, StorageUntrusted
 from spark_jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class StoredObject:
 class ObjectStore:
     """Get, put, delete and list; each is tried for about a minute.
 
-    All methods raise `StorageUnavailable` when the store cannot be reached or fails, `StorageRefused` when it denies.
+    All methods raise `StorageUnavailable` when the store cannot be reached or fails, `StorageRefused` when it denies, and
+    `StorageUntrusted` at once when its certificate is not trusted.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -44,6 +46,7 @@ class ObjectStore:
             region_name=settings.s3_region,
             aws_access_key_id=settings.s3_access_key.get_secret_value(),
             aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+            verify=str(trusted_file(settings.ca_bundle)) if settings.ca_bundle else None,
             config=Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path"},
@@ -55,6 +58,7 @@ class ObjectStore:
                 response_checksum_validation="when_required",
             ),
         )
+        self._s3.meta.events.register_first("needs-retry.s3", _no_retry_of_the_untrusted)
 
     def get(self, bucket: str, key: str) -> bytes:
         """The bytes of an object.
@@ -87,6 +91,16 @@ class ObjectStore:
             ]
 
 
+def _no_retry_of_the_untrusted(caught_exception: Exception | None = None, **_: Any) -> None:
+    if isinstance(caught_exception, SSLError) and _is_untrusted(caught_exception):
+        raise caught_exception
+
+
+def _is_untrusted(error: SSLError) -> bool:
+    """Other failures of TLS, such as a connection that breaks, may pass."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
     try:
@@ -100,4 +114,6 @@ def _translated(what: str) -> Iterator[None]:
             raise StorageUnavailable(f"the object store keeps failing at {what}: {error}") from error
         raise StorageRefused(f"the object store refuses {what}: {error}") from error
     except BotoCoreError as error:
+        if isinstance(error, SSLError) and _is_untrusted(error):
+            raise StorageUntrusted(str(error)) from error
         raise StorageUnavailable(f"the object store cannot be reached for {what}: {error}") from error

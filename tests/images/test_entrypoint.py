@@ -4,10 +4,15 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 from typing import Any
 
 import pytest
+import trustme
+
+from stratum.local.java import ensure_java
 
 ENTRYPOINT = Path(__file__).parents[2] / "deploy" / "images" / "spark" / "entrypoint"
 DRIVER = ["driver", "--master", "k8s://here", "--conf", "a=b c", "--", "spark_jobs", "run", "--command", "file"]
@@ -100,6 +105,40 @@ def test_executor_as_spark_asks_for_it(environment: dict[str, str]) -> None:
     assert flags["--hostname"] == "10.0.0.7"
     assert flags["--podName"] == "exec-7"
     assert flags["--executor-id"] == "7"
+
+
+@pytest.fixture
+def private(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """With a private authority; what the stand-in for Java trusts by itself is what Java does."""
+    (tmp_path / "lib").symlink_to(ensure_java(print).home / "lib")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    python = {"PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ENTRYPOINT.parents[3])}
+    return {**environment, **EXECUTOR, **python, "STRATUM_CA_BUNDLE": str(tmp_path / "ca.pem")}
+
+
+@pytest.mark.parametrize("arguments", [DRIVER, ["executor"]], ids=["driver", "executor"])
+def test_a_private_authority_is_trusted_by_the_jvm(private: dict[str, str], arguments: list[str]) -> None:
+    code, output = run(private, *arguments)
+    assert code == 0
+    trust = dict(each.split("=", 1) for each in options(output) if each.startswith("-Djavax.net.ssl."))
+    assert trust.keys() == {f"-Djavax.net.ssl.trustStore{part}" for part in ("", "Type", "Password")}
+    store = Path(trust["-Djavax.net.ssl.trustStore"])
+    assert store.is_relative_to(private["TMPDIR"])
+    assert PEM_cert_to_DER_cert(Path(private["STRATUM_CA_BUNDLE"]).read_text()) in store.read_bytes()
+
+
+def test_nothing_is_started_where_there_is_no_private_authority(environment: dict[str, str]) -> None:
+    code, output = run({**environment, "PYSPARK_PYTHON": "/none"}, *DRIVER)
+    assert code == 0
+    assert not any("trustStore" in each for each in options(output))
+
+
+def test_a_bundle_that_cannot_be_used_is_told_in_the_log(private: dict[str, str]) -> None:
+    Path(private["STRATUM_CA_BUNDLE"]).write_text("no certificate")
+    code, output = run(private, *DRIVER)
+    assert code == 1
+    assert f"STRATUM_CA_BUNDLE={private['STRATUM_CA_BUNDLE']}" in output
+    assert Path(private["STRATUM_LOG_FILE"]).read_text() == output
 
 
 @pytest.mark.parametrize("arguments", [[], ["shell"], ["driver", "--master", "here"], ["driver", "--"]])

@@ -5,6 +5,7 @@ take milliseconds of processor time an object, and drop what a newer server says
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ WATCH_SECONDS = 60
 SILENCE_SECONDS = 15.0
 """A watch that its server should have ended so long ago is dead, whatever TCP believes."""
 _CONNECTIONS = 64
+_WEBHOOK = re.compile(r'failed calling webhook "|admission webhook "[^"]*" denied the request')
+_JUDGEMENTS = (400, 403, 422)
+"""What a webhook says that has looked at an object and does not want it. It may say any other status too, those of an overloaded server."""
 
 
 class ApiRefused(BackendError):
@@ -55,6 +59,10 @@ class Gone(ApiRefused):
     """The version to watch from is too old: list again."""
 
 
+class WebhookFailed(ApiRefused):
+    """An admission webhook fails, or answers what is no judgement. The API server itself is well: other objects it takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """Every object that was asked for, as of one version of the cluster's state."""
@@ -67,7 +75,7 @@ class KubernetesApi:
     """Requests to one API server, from any thread.
 
     Every method raises `BackendBusy` when the server has too much to do, `BackendUnavailable` when it cannot be reached or fails, and
-    `ApiRefused` when it says no.
+    `ApiRefused` when it says no, or when a webhook keeps it from saying anything else.
     """
 
     def __init__(self, client: ApiClient, *, watch_seconds: int = WATCH_SECONDS, silence_seconds: float = SILENCE_SECONDS) -> None:
@@ -207,6 +215,8 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> BackendErr
     said = _status_of(body)
     message = said.get("message") or body.decode(errors="replace")[:500] or f"HTTP {status}"
     reason = said.get("reason", "")
+    if status not in _JUDGEMENTS and _WEBHOOK.search(message):
+        return WebhookFailed(status, reason, message)
     if status == 429:
         return BackendBusy(f"the API server has too much to do: {message}", retry_after_seconds=_seconds(headers.get("Retry-After")))
     if status >= 500 or status in (401, 408):

@@ -29,6 +29,8 @@ WATCH_SECONDS = 60
 SILENCE_SECONDS = 15.0
 """A watch that its server should have ended so long ago is dead, whatever TCP believes."""
 _CONNECTIONS = 64
+_LISTINGS = 3
+"""How often a list is begun anew whose next page the server has forgotten."""
 _WEBHOOK = re.compile(r'failed calling webhook "|admission webhook "[^"]*" denied the request')
 _JUDGEMENTS = (400, 403, 422)
 """What a webhook says that has looked at an object and does not want it. It may say any other status too, those of an overloaded server."""
@@ -56,7 +58,7 @@ class Conflict(ApiRefused):
 
 
 class Gone(ApiRefused):
-    """The version to watch from is too old: list again."""
+    """The version to watch from is too old, or the place in a list: list again."""
 
 
 class WebhookFailed(ApiRefused):
@@ -128,6 +130,12 @@ class KubernetesApi:
 
     def list(self, path: str, **selectors: str) -> Listing:
         """Every object of a collection, page after page, as it is now: all of them, or an error."""
+        for _ in range(_LISTINGS - 1):
+            with suppress(Gone):
+                return self._pages(path, selectors)
+        return self._pages(path, selectors)
+
+    def _pages(self, path: str, selectors: Mapping[str, str]) -> Listing:
         items: list[Document] = []
         query = {"limit": str(PAGE), **{f"{kind}Selector": value for kind, value in selectors.items()}}
         while True:

@@ -5,7 +5,7 @@ import pytest
 from launcher.errors import BackendUnavailable, CommandUnfit
 from launcher.job import Pending
 from launcher.kubernetes.backend import KubernetesBackend
-from tests.launcher.kubernetes.stub_server import FULL, Server, a_job
+from tests.launcher.kubernetes.stub_server import EXPIRED, FULL, Server, a_job
 from tests.launcher.samples import a_spec
 
 
@@ -21,6 +21,15 @@ def test_a_survey_names_whose_jobs_it_could_not_see(server: Server, backend: Kub
     server.refused = {"one", "two"}
     with pytest.raises(BackendUnavailable, match="cannot list"):
         backend.survey()
+
+
+def test_a_list_that_grows_old_between_its_pages_is_begun_anew(server: Server, backend: KubernetesBackend) -> None:
+    first = (200, {"items": [a_job("one", "acme")], "metadata": {"resourceVersion": "1", "continue": "next"}})
+    server.jobs["one"].append(a_job("one", "acme"))
+    server.pages.extend([first, EXPIRED])
+    assert (len(backend.survey().jobs), backend.survey().unseen) == (1, ())
+    server.pages.extend([first, EXPIRED] * 3)
+    assert backend.survey().unseen == ("acme",)
 
 
 def test_changes_of_the_others_are_told(server: Server, backend: KubernetesBackend) -> None:

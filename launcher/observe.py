@@ -103,6 +103,8 @@ class Observer:
         survey = self._backend.survey()
         jobs = survey.jobs
         self._tell([job for job in jobs if isinstance(job.state, Ended) and job.name not in self._ends_told])
+        # others may remove jobs too; what cannot be seen now is told again when it can
+        self._ends_told &= {job.name for job in jobs}
         live = tuple(job.attempt for job in jobs if not isinstance(job.state, Ended))
         self._publish([Relist(**stamp(self._cluster), began_at=began_at, live=live, unseen=survey.unseen)])
         metrics.RELIST_AT.set_to_current_time()

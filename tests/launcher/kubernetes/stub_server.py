@@ -54,8 +54,8 @@ def a_job(namespace: str, tenant: str, spec: JobSpec | None = None) -> Document:
 class Server(ThreadingHTTPServer):
     """Refuses to show the namespaces in `refused`, and answers what `answers` holds for `<method> <namespace>/<kind>`.
 
-    `pages`: answers to the next lists of Jobs. `watches`: what the next watches of Jobs say before they end; without one they say nothing
-    and stay open. `asked`: every request, in the same words as `answers`.
+    `pages`: answers to the next lists of a namespace's Jobs. `watches`: what its next watches of Jobs say before they end; without one they
+    say nothing and stay open. `asked`: every request, in the same words as `answers`.
     """
 
     daemon_threads = True
@@ -66,8 +66,8 @@ class Server(ThreadingHTTPServer):
         self.answers: dict[str, tuple[int, Document]] = {}
         self.jobs: dict[str, list[Document]] = {"one": [], "two": []}
         self.pods: dict[str, list[Document]] = {"one": [], "two": []}
-        self.pages: deque[tuple[int, Document]] = deque()
-        self.watches: deque[list[Document]] = deque()
+        self.pages: dict[str, deque[tuple[int, Document]]] = {"one": deque(), "two": deque()}
+        self.watches: dict[str, deque[list[Document]]] = {"one": deque(), "two": deque()}
         self.asked: list[str] = []
         self.over = threading.Event()
 
@@ -100,9 +100,9 @@ class Answer(BaseHTTPRequestHandler):
             found = [item for item in items if item["metadata"]["name"] == name]
             self._say(200, found[0]) if found else self._say(*status(404, "NotFound", "gone"))
         elif watched:
-            self._watch(kind)
-        elif kind == "jobs" and self.server.pages:
-            self._say(*self.server.pages.popleft())
+            self._watch(self.server.watches[namespace] if kind == "jobs" else deque())
+        elif kind == "jobs" and self.server.pages[namespace]:
+            self._say(*self.server.pages[namespace].popleft())
         else:
             self._say(200, {"items": items, "metadata": {"resourceVersion": "1"}})
 
@@ -134,11 +134,11 @@ class Answer(BaseHTTPRequestHandler):
         document: Document = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         return document
 
-    def _watch(self, kind: str) -> None:
+    def _watch(self, scripted: deque[list[Document]]) -> None:
         self.send_response(200)
         self.end_headers()
-        if kind == "jobs" and self.server.watches:
-            for event in self.server.watches.popleft():
+        if scripted:
+            for event in scripted.popleft():
                 self.wfile.write(json.dumps(event).encode() + b"\n")
         else:
             self.wfile.flush()

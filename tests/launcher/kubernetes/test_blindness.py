@@ -26,9 +26,9 @@ def test_a_survey_names_whose_jobs_it_could_not_see(server: Server, backend: Kub
 def test_a_list_that_grows_old_between_its_pages_is_begun_anew(server: Server, backend: KubernetesBackend) -> None:
     first = (200, {"items": [a_job("one", "acme")], "metadata": {"resourceVersion": "1", "continue": "next"}})
     server.jobs["one"].append(a_job("one", "acme"))
-    server.pages.extend([first, EXPIRED])
+    server.pages["one"].extend([first, EXPIRED])
     assert (len(backend.survey().jobs), backend.survey().unseen) == (1, ())
-    server.pages.extend([first, EXPIRED] * 3)
+    server.pages["one"].extend([first, EXPIRED] * 3)
     assert backend.survey().unseen == ("acme",)
 
 

@@ -52,7 +52,7 @@ def a_job(namespace: str, tenant: str, spec: JobSpec | None = None) -> Document:
 
 
 class Server(ThreadingHTTPServer):
-    """Refuses to show the namespaces in `refused`, and answers what `answers` holds for `<method> <namespace>/<kind>`.
+    """Refuses to show the namespaces in `refused`, and answers what `answers` holds for `<method> <namespace>/<kind>` (also LIST, WATCH).
 
     `pages`: answers to the next lists of a namespace's Jobs. `watches`: what its next watches of Jobs say before they end; without one they
     say nothing and stay open. `asked`: every request, in the same words as `answers`.
@@ -126,7 +126,8 @@ class Answer(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         namespace, kind, *name = address.path.split("/namespaces/")[1].split("/")
         watched = "watch" in parse_qs(address.query)
-        self._question = f"{'WATCH' if watched else self.command} {namespace}/{kind}"
+        verb = "WATCH" if watched else "LIST" if self.command == "GET" and not name else self.command
+        self._question = f"{verb} {namespace}/{kind}"
         self.server.asked.append(self._question)
         return namespace, kind, "".join(name), watched
 

@@ -1,6 +1,6 @@
 """What the API server refuses in one tenant's namespace holds up nobody else, and its sender is told."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -125,10 +125,9 @@ def test_a_job_that_may_not_be_removed_keeps_no_other(
     server.jobs = {"one": [completed(a_job("one", "acme"))], "two": [completed(a_job("two", "beta"))]}
     server.answers["DELETE one/jobs"] = answer
     told: list[LauncherEvent] = []
-    shipped: Callable[[str], bool] = lambda _: True  # noqa: E731
     with httpx.Client() as http:
         clock = DatabaseClock(api.base_url, http)
-        observer = Observer(backend, told.extend, clock, shipped, cluster="here", relist_seconds=1, retention=timedelta(0))
+        observer = Observer(backend, told.extend, clock, lambda _: True, cluster="here", relist_seconds=1, retention=timedelta(0))
         observer.relist()
         observer.remove_stored()
     assert "DELETE two/jobs" in server.asked

@@ -1,4 +1,4 @@
-"""A real cluster for the tests that are marked so; without one they fail, they are not skipped. A stub for what no cluster does at a word."""
+"""A real cluster for the tests that are marked so; without one they fail, they are not skipped. And a stub that fails at a word."""
 
 from collections.abc import Iterator
 

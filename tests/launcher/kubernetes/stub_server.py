@@ -37,9 +37,7 @@ def status(code: int, reason: str, message: str) -> tuple[int, Document]:
 
 FORBIDDEN = status(403, "Forbidden", 'User "x" cannot list resource "jobs"')
 FULL = status(403, "Forbidden", 'jobs "a" is forbidden: exceeded quota: q')
-WEBHOOK_AWAY = status(
-    500, "InternalError", 'Internal error occurred: failed calling webhook "mutate.example": Post "https://hook.two.svc": connection refused'
-)
+WEBHOOK_AWAY = status(500, "InternalError", 'Internal error occurred: failed calling webhook "mutate.example": connection refused')
 EXPIRED = status(410, "Expired", "the provided continue parameter is too old")
 
 

@@ -20,7 +20,7 @@ from launcher.keys import JwksKeys
 from launcher.kubernetes.backend import KubernetesBackend
 from launcher.observe import DatabaseClock, Observer
 from launcher.submit import SubmitHandler
-from tests.launcher.kubernetes.stub_server import FORBIDDEN, WEBHOOK_AWAY, Server, a_job, status
+from tests.launcher.kubernetes.stub_server import WEBHOOK_AWAY, Server, a_job, status
 from tests.launcher.samples import RESOURCES
 from tests.launcher.stub_api import Api
 from tests.launcher.test_messages import CATALOG

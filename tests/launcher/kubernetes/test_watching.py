@@ -29,9 +29,7 @@ def test_a_job_that_went_while_nobody_watched_is_told_as_lost(server: Server, ba
     assert ends() == [lost], "once"
 
 
-def test_a_server_that_ends_or_forgets_every_watch_at_once_is_not_asked_without_a_pause(
-    server: Server, backend: KubernetesBackend
-) -> None:
+def test_a_server_that_ends_or_forgets_every_watch_at_once_is_not_asked_without_a_pause(server: Server, backend: KubernetesBackend) -> None:
     server.watches["one"].extend([] for _ in range(1000))
     server.watches["two"].extend([FORGOTTEN] for _ in range(1000))
     deadline = time.monotonic() + 2

@@ -26,7 +26,7 @@ class Access:
 
 
 TABLE: tuple[Access, ...] = (
-    Access("submit", "batch", "jobs", ("create", "get", "list", "patch")),
+    Access("submit", "batch", "jobs", ("create", "get", "patch")),
     Access("submit", "", "secrets", ("create",)),
     Access("observe", "batch", "jobs", ("get", "list", "watch", "patch", "delete")),
     Access("observe", "", "pods", ("get", "list", "watch")),

@@ -14,7 +14,8 @@ class Remedy(StrEnum):
 REMEDY_MEANING: dict[Remedy, str] = {
     Remedy.NEVER: "The same again would fail the same: somebody has to change something first.",
     Remedy.AGAIN: "It may pass: tried again, as often as the action's `max_attempts` says.",
-    Remedy.WAIT: "There is no room for it now: tried again later, without using up `max_attempts`, for as long as `start_before_seconds`.",
+    Remedy.WAIT: "There is no room for it now, or no way into its namespace: tried again later, without using up `max_attempts`, for as"
+    " long as `start_before_seconds`.",
 }
 
 _R = Remedy
@@ -63,7 +64,8 @@ REMEDIES: dict[str, Remedy] = {
     "STORAGE_UNAVAILABLE": _R.AGAIN,
     "TERMINATED": _R.AGAIN,
     "UNEXPECTED_ERROR": _R.AGAIN,
-    # room that others have
+    # room that others have, and what a tenant's namespace lacks until somebody mends it
+    "NAMESPACE_UNAVAILABLE": _R.WAIT,
     "QUOTA_EXCEEDED": _R.WAIT,
 }
 

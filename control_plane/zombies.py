@@ -1,13 +1,14 @@
-"""Jobs that live on although their attempt ended long ago: the word to end them was lost, or never said."""
+"""Jobs that live on although their attempt ended long ago, and cancelled ones that nobody tells of: the word to end them was lost."""
 
 from contracts.event import Relist
 from control_plane.database import Database, queries
 
 
 async def end_zombies(database: Database, relist: Relist) -> int:
-    """Tell the launcher, once in ten minutes, to end those that a complete list still shows. Returns how many."""
-    if not relist.live:
-        return 0
+    """Tell the launcher, once in ten minutes, to end those that a complete list still shows or that a cancel waits for. Returns how many.
+
+    Where the launcher could not look, it left a cancel without an answer, and no list tells of a job that may never have been made.
+    """
     refs = {
         "process_ids": [ref.process_id for ref in relist.live],
         "steps": [ref.step for ref in relist.live],

@@ -7,16 +7,7 @@ from collections.abc import Callable
 from threading import Event
 
 from contracts.errors import CatalogError
-from launcher import logs
 from launcher.errors import LauncherError
-from launcher.settings import (
-    JobsSettings,
-    KubernetesObserveSettings,
-    KubernetesSubmitSettings,
-    LocalSettings,
-    ShipLogSettings,
-    load,
-)
 
 UNUSABLE = 2
 """Exit code when the launcher cannot start as it is set up; starting again will not help."""
@@ -46,6 +37,9 @@ def main() -> int:
 
 
 def _submit() -> int:
+    from launcher import logs
+    from launcher.settings import KubernetesSubmitSettings, load
+
     settings = load(KubernetesSubmitSettings)
     from launcher.kubernetes.assembly import cluster_submit_roles
     from launcher.roles import run_together
@@ -56,6 +50,9 @@ def _submit() -> int:
 
 
 def _observe() -> int:
+    from launcher import logs
+    from launcher.settings import KubernetesObserveSettings, load
+
     settings = load(KubernetesObserveSettings)
     from launcher.kubernetes.assembly import cluster_observe_roles
     from launcher.roles import run_together
@@ -66,11 +63,14 @@ def _observe() -> int:
 
 
 def _ship_log() -> int:
-    from launcher.ship_log import ship_log
-
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    # a driver may have ended before all this is imported, and its log is to be shipped all the same
+    from launcher import logs
+    from launcher.settings import ShipLogSettings, load
+    from launcher.ship_log import ship_log
+
     settings = load(ShipLogSettings)
     logs.configure(settings.log_level)
     ship_log(settings, stop)
@@ -78,6 +78,9 @@ def _ship_log() -> int:
 
 
 def _local() -> int:
+    from launcher import logs
+    from launcher.settings import LocalSettings, load
+
     settings = load(LocalSettings)
     from launcher.process.assembly import local_roles
     from launcher.roles import run_together
@@ -89,6 +92,7 @@ def _local() -> int:
 
 def _stop_jobs() -> int:
     from launcher.process.ending import stop_jobs
+    from launcher.settings import JobsSettings, load
 
     settings = load(JobsSettings)
     count = stop_jobs(settings.jobs_dir, "the local platform was stopped", settings.kill_grace_seconds)

@@ -34,6 +34,7 @@ class Backend(Protocol):
 
         Raises:
             BackendBusy: too much waits already; nothing was made.
+            CommandUnfit: it cannot be run here, or not now; its sender is told.
             JobConflict: a job of this name was made from another command.
         """
 
@@ -60,10 +61,15 @@ class Backend(Protocol):
 
         Raises:
             JobAbsent: there is no such job.
+            BackendRefused: nobody may look for it, or end it, where it lives.
         """
 
     def remove(self, attempt: AttemptRef) -> None:
-        """Forget the attempt's ended job and all that it left; one that is gone already is fine."""
+        """Forget the attempt's ended job and all that it left; one that is gone already is fine.
+
+        Raises:
+            BackendRefused: nobody may remove it where it lives.
+        """
 
 
 class LogSource(Protocol):

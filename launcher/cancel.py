@@ -7,7 +7,7 @@ import structlog
 from contracts.command import CancelCommand
 from contracts.event import JobEnded, LauncherEvent
 from launcher.backend import Backend
-from launcher.errors import JobAbsent
+from launcher.errors import BackendRefused, JobAbsent
 from launcher.job import name_of
 from launcher.keys import JwksKeys, require_genuine
 from launcher.messages import attempt_stamp, read
@@ -25,7 +25,10 @@ class CancelHandler:
         self._cluster = cluster
 
     def __call__(self, value: bytes) -> Sequence[LauncherEvent]:
-        """Have the job ended. If there is nothing to end, that is told at once."""
+        """Have the job ended. If there is nothing to end, that is told at once.
+
+        Where nobody may end it, nothing is told: the control plane says a cancel again until its job is known to be gone.
+        """
         cancel = read(CancelCommand, value)
         require_genuine(cancel, self._keys, "stratum:cancel")
         name = name_of(cancel)
@@ -35,5 +38,8 @@ class CancelHandler:
             log.info("nothing to cancel", job_name=name)
             stamp = attempt_stamp(self._cluster, cancel)
             return [JobEnded(**stamp, job_name=name, outcome="absent", message="there is no job of this attempt")]
+        except BackendRefused as refusal:
+            log.warning("a job cannot be ended; its cancel comes again", tenant=cancel.tenant, job_name=name, reason=str(refusal))
+            return []
         log.info("job is being ended" if ended is None else "job has ended already", job_name=name)
         return [] if ended is None else [ended_event(self._cluster, cancel, ended)]

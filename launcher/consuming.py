@@ -59,6 +59,7 @@ class MessageLoop:
         self._publisher = publisher
         self._beat = beat
         self._held: deque[Message] = deque()
+        self._fetches = True
         self._pause = _Pause()
         self._stop = Event()
         self._log = log.bind(topic=subscription.topic)
@@ -99,10 +100,18 @@ class MessageLoop:
         gone = {(each.topic, each.partition) for each in partitions}
         self._held = deque(message for message in self._held if (message.topic(), message.partition()) not in gone)
 
-    def _take(self, consumer: Consumer) -> None:
+    def _fetch_only_if_free(self, consumer: Consumer) -> None:
+        """While something is held, nothing more is fetched. What was held may also have gone with its partition; those that stay go on."""
         if self._held:
-            # an assignment may have come since; while something is held, nothing more is fetched
-            consumer.pause(consumer.assignment())
+            consumer.pause(consumer.assignment())  # each time: an assignment may have come since
+            self._fetches = False
+        elif not self._fetches:
+            consumer.resume(consumer.assignment())
+            self._fetches = True
+            metrics.PAUSED.labels(self._subscription.topic).set(0)
+
+    def _take(self, consumer: Consumer) -> None:
+        self._fetch_only_if_free(consumer)
         first = consumer.poll(_POLL_SECONDS)  # `consume` would wait its time-out for the batch to fill
         for message in [first, *consumer.consume(BATCH - 1, timeout=0)] if first is not None else []:
             error = message.error()
@@ -128,7 +137,6 @@ class MessageLoop:
             self._log.warning("paused", reason=str(waits), seconds=seconds, held=len(self._held))
         else:
             self._pause.end()
-            consumer.resume(consumer.assignment())
 
     def _outcomes(self) -> tuple[list[list[Outgoing]], NotNow | None]:
         """What to tell of each message that was handled, and what the next one waits for."""

@@ -71,6 +71,10 @@ class BackendUnavailable(BackendError, NotNow):
     """The backend cannot be reached, or cannot give a complete answer."""
 
 
+class BackendRefused(BackendError):
+    """The backend does not do this where the job lives. That is somebody's to mend; jobs of other tenants do not wait for it."""
+
+
 class JobConflict(BackendError):
     """A job of this name exists and was made from another command. It is never adopted."""
 

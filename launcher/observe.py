@@ -13,7 +13,7 @@ from contracts.http import DatabaseTime
 from contracts.pulse import Beat, unwatched
 from launcher import metrics
 from launcher.backend import Backend
-from launcher.errors import ClockUnavailable, NotNow
+from launcher.errors import BackendRefused, ClockUnavailable, NotNow
 from launcher.http import reason_of
 from launcher.job import Ended, Job, Pending, Running, name_of
 from launcher.messages import attempt_stamp, stamp
@@ -103,6 +103,8 @@ class Observer:
         survey = self._backend.survey()
         jobs = survey.jobs
         self._tell([job for job in jobs if isinstance(job.state, Ended) and job.name not in self._ends_told])
+        # others may remove jobs too; what cannot be seen now is told again when it can
+        self._ends_told &= {job.name for job in jobs}
         live = tuple(job.attempt for job in jobs if not isinstance(job.state, Ended))
         self._publish([Relist(**stamp(self._cluster), began_at=began_at, live=live, unseen=survey.unseen)])
         metrics.RELIST_AT.set_to_current_time()
@@ -117,9 +119,16 @@ class Observer:
             if not isinstance(job.state, Ended) or job.name not in self._ends_told or now - job.state.at < self._retention:
                 continue
             if self._logs_complete(job.name) or now - job.state.at > LOG_PATIENCE:
-                self._backend.remove(job.attempt)
-                self._ends_told.discard(job.name)
-                log.info("job removed", **job.log_fields)
+                self._remove(job)
+
+    def _remove(self, job: Job) -> None:
+        try:
+            self._backend.remove(job.attempt)
+        except BackendRefused as refusal:
+            log.warning("a job cannot be removed", reason=str(refusal), **job.log_fields)
+        else:
+            self._ends_told.discard(job.name)
+            log.info("job removed", **job.log_fields)
 
     def _tell(self, jobs: Sequence[Job]) -> None:
         self._publish([event for job in jobs for event in self._events(job)])

@@ -104,6 +104,9 @@ WITH zombie AS (
     FROM unnest(:process_ids::uuid[], :steps::integer[], :attempts::integer[]) AS live (process_id, step, attempt)
     JOIN attempts a ON a.process_id = live.process_id AND a.step = live.step AND a.number = live.attempt
     WHERE a.rank = 60 AND a.ended_at < :began_at::timestamptz - interval '10 minutes'
+    UNION
+    SELECT a.tenant, a.process_id, a.step, a.number FROM processes p JOIN attempts a ON a.process_id = p.id
+    WHERE p.state = 'cancelling' AND a.state = 'cancelled' AND a.ended_at < :began_at::timestamptz - interval '10 minutes'
 ), told AS (
     INSERT INTO outbox AS o (tenant, kind, process_id, step, attempt, message_id, released_at)
     SELECT tenant, 'cancel', process_id, step, number, gen_random_uuid(), clock_timestamp() FROM zombie

@@ -5,6 +5,7 @@ take milliseconds of processor time an object, and drop what a newer server says
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ WATCH_SECONDS = 60
 SILENCE_SECONDS = 15.0
 """A watch that its server should have ended so long ago is dead, whatever TCP believes."""
 _CONNECTIONS = 64
+_LISTINGS = 3
+"""How often a list is begun anew whose next page the server has forgotten."""
+_WEBHOOK = re.compile(r'failed calling webhook "|admission webhook "[^"]*" denied the request')
+_JUDGEMENTS = (400, 403, 422)
+"""What a webhook says that has looked at an object and does not want it. It may say any other status too, those of an overloaded server."""
 
 
 class ApiRefused(BackendError):
@@ -52,7 +58,11 @@ class Conflict(ApiRefused):
 
 
 class Gone(ApiRefused):
-    """The version to watch from is too old: list again."""
+    """The version to watch from is too old, or the place in a list: list again."""
+
+
+class WebhookFailed(ApiRefused):
+    """An admission webhook fails, or answers what is no judgement. The API server itself is well: other objects it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ class KubernetesApi:
     """Requests to one API server, from any thread.
 
     Every method raises `BackendBusy` when the server has too much to do, `BackendUnavailable` when it cannot be reached or fails, and
-    `ApiRefused` when it says no.
+    `ApiRefused` when it says no, or when a webhook keeps it from saying anything else.
     """
 
     def __init__(self, client: ApiClient, *, watch_seconds: int = WATCH_SECONDS, silence_seconds: float = SILENCE_SECONDS) -> None:
@@ -120,6 +130,12 @@ class KubernetesApi:
 
     def list(self, path: str, **selectors: str) -> Listing:
         """Every object of a collection, page after page, as it is now: all of them, or an error."""
+        for _ in range(_LISTINGS - 1):
+            with suppress(Gone):
+                return self._pages(path, selectors)
+        return self._pages(path, selectors)
+
+    def _pages(self, path: str, selectors: Mapping[str, str]) -> Listing:
         items: list[Document] = []
         query = {"limit": str(PAGE), **{f"{kind}Selector": value for kind, value in selectors.items()}}
         while True:
@@ -207,6 +223,8 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> BackendErr
     said = _status_of(body)
     message = said.get("message") or body.decode(errors="replace")[:500] or f"HTTP {status}"
     reason = said.get("reason", "")
+    if status not in _JUDGEMENTS and _WEBHOOK.search(message):
+        return WebhookFailed(status, reason, message)
     if status == 429:
         return BackendBusy(f"the API server has too much to do: {message}", retry_after_seconds=_seconds(headers.get("Retry-After")))
     if status >= 500 or status in (401, 408):

@@ -14,7 +14,7 @@ from launcher.kubernetes.lease import Leadership, Lease
 from launcher.kubernetes.platform import Platform
 from launcher.publishing import DELIVERY_SECONDS
 from launcher.roles import Role
-from launcher.settings import KubernetesObserveSettings, KubernetesSettings, KubernetesSubmitSettings
+from launcher.settings import KubernetesObserveSettings, KubernetesSettings, KubernetesSubmitSettings, SettingsError
 
 
 @contextmanager
@@ -29,10 +29,20 @@ def cluster_submit_roles(settings: KubernetesSubmitSettings) -> Iterator[Mapping
 def cluster_observe_roles(settings: KubernetesObserveSettings) -> Iterator[Mapping[str, Role]]:
     """The role, by name; what it uses is closed at the end."""
     config, platform = load_config(settings.kubernetes_config_file), _platform(settings)
+    _require_time_to_tell(settings, config)
     with connections(settings) as shared, KubernetesApi.open() as api:
         lease = Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
         term = partial(_observe, settings, config, platform, shared, lease)
         yield {"observe": Leadership(lease, term, partial(shared.pulse.beat, "lease")).run}
+
+
+def _require_time_to_tell(settings: KubernetesObserveSettings, config: KubernetesConfig) -> None:
+    """The cluster's own removal is only the backstop: a Job that it took first could take an end along that nobody has told."""
+    if config.job_ttl_seconds <= settings.retention_seconds:
+        raise SettingsError(
+            f"{settings.kubernetes_config_file}: job_ttl_seconds ({config.job_ttl_seconds}) must be more than STRATUM_RETENTION_SECONDS"
+            f" ({settings.retention_seconds:g}), else the cluster removes ended Jobs before the observer does"
+        )
 
 
 def _observe(

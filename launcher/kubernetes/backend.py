@@ -9,7 +9,7 @@ import structlog
 
 from contracts.command import AttemptRef
 from launcher.backend import Submitted, Survey
-from launcher.errors import BackendBusy, BackendUnavailable, JobAbsent, JobConflict
+from launcher.errors import BackendBusy, BackendRefused, BackendUnavailable, JobAbsent, JobConflict, NotNow
 from launcher.job import Ended, Job, JobSpec, name_of
 from launcher.kubernetes import names, paths
 from launcher.kubernetes.api import AlreadyExists, ApiRefused, Conflict, KubernetesApi, NotFound
@@ -98,12 +98,12 @@ class KubernetesBackend:
 
     def kill(self, attempt: AttemptRef, reason: str) -> Ended | None:
         """See `Backend.kill`."""
-        with _answered():
+        with _allowed():
             return self._wish_end(self._key(attempt), "killed", reason)
 
     def remove(self, attempt: AttemptRef) -> None:
         """See `Backend.remove`. Pods and Secret go with the Job."""
-        with _answered():
+        with _allowed():
             try:
                 self._api.delete(paths.job(*self._key(attempt)))
             except (NotFound, JobAbsent):
@@ -118,11 +118,12 @@ class KubernetesBackend:
 
     def _adopt(self, spec: JobSpec, place: Place) -> Submitted:
         """Take the Job that is there for the one that was to be made, if it is, and complete it."""
-        with _answered():
-            try:
-                job = self._api.get(paths.job(place.namespace, spec.name))
-            except NotFound as error:
-                raise BackendUnavailable(f"the Job {spec.name} was removed while it was submitted") from error
+        try:
+            job = self._api.get(paths.job(place.namespace, spec.name))
+        except NotFound as error:
+            raise BackendUnavailable(f"the Job {spec.name} was removed while it was submitted") from error
+        except ApiRefused as refusal:
+            raise refused_job(refusal, place.namespace) from refusal
         metadata = job["metadata"]
         digest = metadata.get("annotations", {}).get(names.DIGEST)
         if digest != spec.digest:
@@ -142,9 +143,16 @@ class KubernetesBackend:
             return
         except ApiRefused as refusal:
             error = refused_job(refusal, place.namespace)
-            if not isinstance(error, BackendUnavailable | BackendBusy):
-                self._wish_end(JobKey(place.namespace, spec.name), "killed", str(error))
+            if not isinstance(error, NotNow):
+                self._end_without_command(JobKey(place.namespace, spec.name), str(error))
             raise error from refusal
+
+    def _end_without_command(self, key: JobKey, reason: str) -> None:
+        """What cannot be ended now is ended later, as a job whose attempt is over; its sender is told of the refusal either way."""
+        try:
+            self._wish_end(key, "killed", reason)
+        except (JobAbsent, ApiRefused) as error:
+            log.warning("a Job without a command cannot be ended", job_name=key.name, namespace=key.namespace, reason=str(error))
 
     def _end_without_image(self, key: JobKey, trouble: ImageTrouble) -> None:
         log.warning("a Job waits too long for its image", job_name=key.name, image=trouble.image, words=trouble.words)
@@ -198,3 +206,12 @@ def _answered() -> Iterator[None]:
         raise BackendUnavailable(
             f"the API server refuses the launcher (HTTP {refusal.status}); see what `contracts/access.py` lists: {refusal}"
         ) from refusal
+
+
+@contextmanager
+def _allowed() -> Iterator[None]:
+    """A no of the API server to what concerns one Job."""
+    try:
+        yield
+    except ApiRefused as refusal:
+        raise BackendRefused(f"the API server refuses the launcher (HTTP {refusal.status}): {refusal}") from refusal

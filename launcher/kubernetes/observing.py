@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 
 import structlog
 
@@ -12,9 +11,10 @@ from launcher.kubernetes import paths
 from launcher.kubernetes.api import ApiRefused, KubernetesApi
 from launcher.kubernetes.containers import Document
 from launcher.kubernetes.ending import is_final
+from launcher.kubernetes.image_patience import ImagePatience
 from launcher.kubernetes.listing import driver_selector, may_need_warnings, pod_of, warnings
 from launcher.kubernetes.mirror import JobKey, Mirror
-from launcher.kubernetes.reasons import ImageTrouble, condition, image_trouble
+from launcher.kubernetes.reasons import ImageTrouble
 from launcher.kubernetes.state import deleted, job_seen, state_of
 from launcher.kubernetes.watching import Watcher, stop_all
 
@@ -41,7 +41,7 @@ class JobWatch:
         self._api = api
         self._namespaces = namespaces
         self._selector = selector
-        self._patience = image_patience_seconds
+        self._patience = ImagePatience(image_patience_seconds)
         self._end = end
         self._mirror = Mirror()
         self._watchers: list[Watcher] = []
@@ -133,21 +133,17 @@ class JobWatch:
         key = _key(job)
         self._waiting.discard(key)
         if is_final(job):
+            self._patience.forget(key)
             # the two watches may be a moment apart, and an end is told only once; a pod that is gone is as it was last seen
             return state_of(job, pod_of(self._api, job) or pod, ())
         if may_need_warnings(job, pod):
             self._waiting.add(key)
-            self._judge_image(key, pod)
+            trouble = self._patience.used_up_by(key, pod)
+            if trouble is not None:
+                self._end(key, trouble)
+        else:
+            self._patience.forget(key)
         return state_of(job, pod, self._warnings.get(key.namespace, ()))
-
-    def _judge_image(self, key: JobKey, pod: Document | None) -> None:
-        trouble = image_trouble(pod) if pod else None
-        placed = condition(pod, "PodScheduled") if pod else None
-        if trouble is None or placed is None:
-            return
-        waited = datetime.now(UTC) - datetime.fromisoformat(placed["lastTransitionTime"])
-        if waited.total_seconds() >= self._patience:
-            self._end(key, trouble)
 
     def _tell(self, job: Document, state: JobState) -> bool:
         known = (job["metadata"]["uid"], state)
@@ -163,6 +159,7 @@ class JobWatch:
     def _forget(self, job: Document) -> None:
         key = _key(job)
         self._waiting.discard(key)
+        self._patience.forget(key)
         if self._told.get(key, ("",))[0] == job["metadata"]["uid"]:
             del self._told[key]
 

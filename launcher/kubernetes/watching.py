@@ -1,6 +1,7 @@
 """Threads that keep the mirror true: one for each kind of object in each namespace."""
 
 import threading
+import time
 from contextlib import suppress
 
 import structlog
@@ -13,12 +14,15 @@ log = structlog.get_logger()
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
+_SHORT_SECONDS = 1.0
+"""A watch that ends sooner ends too soon."""
 
 
 class Watcher(threading.Thread):
     """Lists a collection once, then follows it; lists again when the server has forgotten where the watch stood.
 
-    `path` and `selector` say what is watched. A watch that is cut is taken up where it was.
+    `path` and `selector` say what is watched. A watch that is cut is taken up where it was. Between turns that fail, or are over at once,
+    are pauses that grow.
     """
 
     def __init__(self, api: KubernetesApi, mirror: Mirror, kind: Kind, namespace: str, path: str, selector: str) -> None:
@@ -39,23 +43,12 @@ class Watcher(threading.Thread):
         """Watch until `stop`."""
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopped.is_set():
-            try:
-                self._list_once()
-                self._follow()
+            least = self._turn()
+            if least is None:
                 pause = _FIRST_PAUSE_SECONDS
-            except Gone:
-                self._version = None
-            except BackendError as error:
-                self._fail(error)
-                self._stopped.wait(max(pause, error.retry_after_seconds or 0) if isinstance(error, NotNow) else pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-            except Exception as error:
-                # whoever asks for changes must hear of it: a thread that died would look like a quiet cluster
-                log.exception("a watch failed", kind=self._kind, namespace=self._namespace)
-                self._fail(BackendUnavailable(f"a watch failed: {type(error).__name__}: {error}"))
-                self._version = None
-                self._stopped.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                continue
+            self._stopped.wait(max(pause, least))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def check(self) -> ApiRefused | None:
         """Wait for the first list. The refusal of the API server to show this namespace, if it does refuse.
@@ -80,6 +73,26 @@ class Watcher(threading.Thread):
         watch = self._watch
         if watch is not None:
             watch.close()
+
+    def _turn(self) -> float | None:
+        """List if need be, and follow until the watch ends. The least pause before the next turn; None: it may begin at once."""
+        began = time.monotonic()
+        try:
+            self._list_once()
+            self._follow()
+        except Gone:
+            self._version = None
+        except BackendError as error:
+            self._fail(error)
+            return error.retry_after_seconds or 0.0 if isinstance(error, NotNow) else 0.0
+        except Exception as error:
+            # whoever asks for changes must hear of it: a thread that died would look like a quiet cluster
+            log.exception("a watch failed", kind=self._kind, namespace=self._namespace)
+            self._fail(BackendUnavailable(f"a watch failed: {type(error).__name__}: {error}"))
+            self._version = None
+            return 0.0
+        # a server that ends or forgets every watch at once would be asked without a pause for as long as it does
+        return None if time.monotonic() - began >= _SHORT_SECONDS else 0.0
 
     def _list_once(self) -> None:
         if self._version is None:

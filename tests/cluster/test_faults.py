@@ -61,19 +61,34 @@ def await_running(release: Release, process_id: str) -> dict[str, Any]:
 
 
 def test_submit_killed_between_create_and_commit(release: Release, flights: str) -> None:
-    """Without rights the command waits at the launcher; without a broker it makes the Job and can tell nobody; then it dies."""
-    with ExitStack() as rights, ExitStack() as broker:
-        rights.enter_context(no_rights(release, f"{NAME}-submit"))
-        process_id = start(release, flights, "submit_killed", seconds=1)
-        wait_for(lambda: "lacks a right" in _log(release, "submit"), 60, lambda: "the refusal")
+    """Without public keys the command waits at the launcher; without a broker it makes the Job and can tell nobody; then it dies."""
+    with ExitStack() as api, ExitStack() as broker:
+        with away(release, "submit"):
+            process_id = start(release, flights, "submit_killed", seconds=1)
+            release.wait(process_id, "queued")
+            api.enter_context(away(release, "api"))
+        wait_for(lambda: "public keys cannot be fetched" in _log(release, "submit"), 60, lambda: "the wait for keys")
         broker.enter_context(kafka_away(release))
-        rights.close()
+        api.close()
         wait_for(lambda: len(release.job_objects(process_id)) == 1, 60, lambda: "the Job")
         (before,) = release.job_objects(process_id)
         release.kill("submit")
+    release.await_answer()
     process = assert_succeeded(release, process_id, WHOLE)
     assert [job["metadata"]["uid"] for job in release.job_objects(process_id)] == [before["metadata"]["uid"]]
     assert len(process["attempts"]) == 1
+
+
+def test_submit_without_rights(release: Release, flights: str) -> None:
+    """The command is not kept at the launcher, where others would wait behind it: it comes again until it is taken."""
+    with no_rights(release, f"{NAME}-submit"):
+        process_id = start(release, flights, "no_rights", seconds=1)
+        wait_for(lambda: "lacks a right" in release.get(process_id)["reason"], 60, lambda: "the refusal")
+    release.wait(process_id, "succeeded", seconds=280)
+    seen = history(release, process_id)
+    tries = seen.count("retrying")
+    assert tries >= 1
+    assert seen == ["accepted", *["queued", "retrying"] * tries, *WHOLE[1:]]
 
 
 def test_observe_killed(release: Release, flights: str) -> None:
@@ -201,6 +216,20 @@ def no_rights(release: Release, account: str) -> Iterator[None]:
         kept = ("name", "namespace", "labels", "annotations")
         metadata = {name: value for name, value in binding["metadata"].items() if name in kept}
         release.cluster.apply({**binding, "metadata": metadata})
+
+
+@contextmanager
+def away(release: Release, component: str) -> Iterator[None]:
+    """No pod of a component inside the block."""
+    name = f"deployment/{NAME}-{component}"
+    replicas = release.cluster.kubectl("get", "-n", NAMESPACE, name, "-o", "jsonpath={.spec.replicas}")
+    release.cluster.kubectl("scale", "-n", NAMESPACE, name, "--replicas=0")
+    release.cluster.run_out(NAMESPACE, f"app.kubernetes.io/component={component}")
+    try:
+        yield
+    finally:
+        release.cluster.kubectl("scale", "-n", NAMESPACE, name, f"--replicas={replicas}")
+        release.cluster.kubectl("rollout", "status", "-n", NAMESPACE, name, "--timeout=180s")
 
 
 @contextmanager

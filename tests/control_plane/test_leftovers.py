@@ -338,6 +338,24 @@ async def test_the_command_reports_and_removes(quiet: Quiet) -> None:
         assert await sql.fetchval("SELECT started_by FROM sweeps") == "command"
 
 
+async def test_a_cancel_that_nobody_answered_is_said_again(quiet: Quiet) -> None:
+    """Its job was never made, or nobody may look at it: no list tells of either."""
+    process_id = (await quiet.caller.accepted(1))["id"]
+    await quiet.command(process_id)
+    assert (await quiet.caller.ok("POST", f"/v1/processes/{process_id}/cancel"))["state"] == "cancelling"
+    database = sweeper(Sweeper, quiet.installation).database
+    now = datetime.now(UTC)
+    relist = Relist(event_id=new_id(), at=now, cluster="c", began_at=now, live=())
+    async with quiet.installation.sql() as sql:
+        await sql.execute("UPDATE outbox SET published_at = now() - interval '15 minutes' WHERE kind = 'cancel'")
+        assert await end_zombies(database, relist) == 0
+        await sql.execute(f"UPDATE attempts SET ended_at = ended_at - {AGE}")
+        assert [await end_zombies(database, relist) for _ in range(2)] == [1, 0]
+        told = await sql.fetch("SELECT process_id FROM outbox WHERE kind = 'cancel' AND released_at IS NOT NULL AND published_at IS NULL")
+        assert [str(row["process_id"]) for row in told] == [process_id]
+    await database.close()
+
+
 async def test_a_job_that_outlives_its_attempt_is_ended(quiet: Quiet) -> None:
     """Once in ten minutes, and not while the usual word may still be on its way."""
     old, new = await quiet.granted(1), await quiet.granted(2)

@@ -80,6 +80,7 @@ SECOND = "tenants[1].bucket=other,tenants[1].s3.accessKey=a,tenants[1].s3.secret
         ("kafka.securityProtocol=SASL_SSL", "needs kafka.sasl.mechanism and kafka.sasl.existingSecret.name"),
         ("kafka.sasl.mechanism=PLAIN", "of no use with kafka.securityProtocol PLAINTEXT"),
         ("kafka.topics.replication=1", "nothing could ever be stored"),
+        ("runs.jobTtlSeconds=600", "runs.jobTtlSeconds must be more than runs.retentionSeconds"),
         ("oidc.issuer=https://login.example", "needs both oidc.issuer and oidc.audience"),
         ("oidc.audience=stratum", "needs both oidc.issuer and oidc.audience"),
         ("oidc.roles.readers=viewer", "of no use without oidc.issuer"),

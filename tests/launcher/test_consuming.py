@@ -4,6 +4,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import pytest
+from prometheus_client import REGISTRY
+
 from contracts.event import LauncherEvent
 from launcher.consuming import MessageLoop, Subscription
 from launcher.errors import BackendUnavailable
@@ -71,6 +74,34 @@ def test_readers_come_and_go(kafka: KafkaProbe) -> None:
             sent.extend(send(kafka, number, number + 20))
         eventually(lambda: set(one.seen) | set(two.seen) == set(sent), "every message to be done", timeout=60)
     assert kafka.committed(one.group, kafka.topics.commands) == len(sent)
+
+
+@pytest.mark.parametrize("partition", [0, 1])
+def test_partitions_that_stay_are_read_on_when_what_was_held_goes(kafka: KafkaProbe, partition: int) -> None:
+    """One of the two partitions goes to the second reader: for one of the cases, that of the message that is held."""
+    one, two = Reader(kafka), Reader(kafka)
+    topic, sent = kafka.topics.commands, [b"held"]
+
+    def send_to_both() -> None:
+        for each in (0, 1):
+            sent.append(f"{len(sent):04d}".encode())
+            kafka.producer.produce(topic, sent[-1], partition=each)
+        assert kafka.producer.flush(20) == 0
+
+    def second_reads() -> bool:
+        send_to_both()
+        return bool(two.seen)
+
+    with one.running():
+        one.backend_is_away.set()
+        kafka.producer.produce(topic, b"held", partition=partition)
+        eventually(lambda: REGISTRY.get_sample_value("stratum_launcher_paused", {"topic": topic}), "the message to be held", timeout=30)
+        with two.running():
+            eventually(second_reads, "the second to be given its part", timeout=60)
+            one.backend_is_away.clear()
+            send_to_both()
+            eventually(lambda: set(one.seen) | set(two.seen) == set(sent), "every message to be done", timeout=40)
+    assert kafka.committed(one.group, topic) == len(sent)
 
 
 def test_message_that_trips_the_launcher_stops_nobody(kafka: KafkaProbe) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.event import JobEnded, JobPending, LauncherEvent, Relist
 from launcher.errors import ClockUnavailable, PublishFailed
-from launcher.job import Running
+from launcher.job import Ended, Running
 from launcher.observe import DatabaseClock, Observer
 from launcher.process.backend import ProcessBackend
 from launcher.process.ending import stop_jobs
@@ -119,3 +119,16 @@ def test_forgets_only_what_is_stored(observed: Observed) -> None:
     assert len(observed.backend.jobs()) == 1
     observed.observer.remove_stored()
     assert observed.backend.jobs() == []
+
+
+def test_a_job_that_others_removed_is_forgotten(observed: Observed) -> None:
+    """Else what was told would grow for ever, and the end of a job of the same name would be taken for told."""
+    spec = a_spec()
+    observed.backend.submit(spec)
+    observed.until_told(1)
+    observed.backend.remove(spec.attempt)
+    observed.observer.relist()
+    observed.backend.submit(spec)
+    eventually(lambda: observed.backend.changes(0.05) and isinstance(observed.backend.jobs()[0].state, Ended), "the second end")
+    observed.observer.relist()
+    assert len(observed.ends()) == 2

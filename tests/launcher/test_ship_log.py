@@ -103,6 +103,20 @@ def test_a_driver_that_never_started_has_an_empty_log(pod: Pod) -> None:
     assert pod.objects() == {LOG_END_NAME: b""}
 
 
+def test_a_driver_that_ends_at_once_has_its_log(pod: Pod) -> None:
+    """SIGTERM comes while the sidecar is still being imported."""
+    pod.write(b"one\nhalf a li")
+    command = [sys.executable, "-X", "importtime", "-m", "launcher", "ship-log"]
+    with subprocess.Popen(command, env=pod.environment, stderr=subprocess.PIPE) as sidecar:
+        assert sidecar.stderr
+        first = next(line for line in sidecar.stderr if b"pydantic" in line or b"structlog" in line)
+        sidecar.send_signal(signal.SIGTERM)
+        rest = sidecar.stderr.read()
+        assert sidecar.wait(20) == 0, first
+    assert b"boto3" in rest
+    assert pod.objects() == {"000000.log": b"one\n", "000001.log": b"half a li", LOG_END_NAME: b""}
+
+
 def test_is_small_whatever_the_driver_writes(pod: Pod) -> None:
     """Memory of a sidecar is memory that every run pays for."""
     line = b"x" * 1023 + b"\n"

@@ -156,7 +156,7 @@ def test_what_is_missing_is_named(cluster: Deployment, rooms: Rooms) -> None:
     rooms.create("ResourceQuota", "runs", rooms.runs, spec={"hard": {"limits.memory": "1Gi"}})
     answer = look(cluster)
     expect(answer, "kubernetes: service accounts", "fail", "stratum-executor")
-    expect(answer, "kubernetes: access of submit", "fail", f"create, get, list, patch jobs.batch in {rooms.runs}", "create secrets")
+    expect(answer, "kubernetes: access of submit", "fail", f"create, get, patch jobs.batch in {rooms.runs}", "create secrets")
     expect(answer, "kubernetes: access of observe", "fail", f"leases.coordination.k8s.io in {rooms.own}", "list events")
     expect(answer, "kubernetes: access of drivers", "fail", "create, get, list, watch")
     expect(answer, "kubernetes: quota", "fail", "limits.memory: 0 of 1Gi used, the smallest run needs 4430Mi")

@@ -11,7 +11,7 @@ import pytest
 from kubernetes.client import ApiClient, Configuration
 
 from launcher.errors import BackendBusy, BackendError, BackendUnavailable, CommandUnfit
-from launcher.kubernetes.api import AlreadyExists, ApiRefused, Conflict, Gone, KubernetesApi, NotFound
+from launcher.kubernetes.api import AlreadyExists, ApiRefused, Conflict, Gone, KubernetesApi, NotFound, WebhookFailed
 from launcher.kubernetes.refusals import refused_job
 from tests.launcher.kubernetes.world import ClusterWorld
 
@@ -74,6 +74,22 @@ def test_refusals_are_told_apart(code: int, reason: str, kind: type[BackendError
     assert type(error.value) is kind
 
 
+@pytest.mark.parametrize(
+    ("code", "words", "kind"),
+    [
+        (500, 'Internal error occurred: failed calling webhook "a.b": context deadline exceeded', WebhookFailed),
+        (503, 'admission webhook "a.b" denied the request: I am being restarted', WebhookFailed),
+        (429, 'admission webhook "a.b" denied the request: too many', WebhookFailed),
+        (409, 'admission webhook "a.b" denied the request: somebody else does it', WebhookFailed),
+        (403, 'admission webhook "a.b" denied the request: no', ApiRefused),
+    ],
+)
+def test_a_webhook_that_fails_is_not_the_api_server(code: int, words: str, kind: type[BackendError]) -> None:
+    with answering(code, status(code, "", words)) as api, pytest.raises(kind, match="webhook") as error:
+        api.create(PATH, {"metadata": {"name": "a"}})
+    assert type(error.value) is kind
+
+
 @pytest.mark.parametrize(("header", "seconds"), [({"Retry-After": "7"}, 7.0), ({"Retry-After": "soon"}, None), ({}, None)])
 def test_server_says_how_long_to_leave_it_alone(header: dict[str, str], seconds: float | None) -> None:
     with answering(429, status(429, "TooManyRequests"), header) as api, pytest.raises(BackendBusy) as busy:
@@ -99,7 +115,9 @@ def test_watch_that_is_told_to_list_again() -> None:
     ("error", "kind", "says"),
     [
         (ApiRefused(403, "Forbidden", 'jobs.batch "a" is forbidden: exceeded quota: q'), CommandUnfit, "takes no more Jobs"),
-        (ApiRefused(403, "Forbidden", 'User "x" cannot create resource "jobs" in API group'), BackendUnavailable, "contracts/access.py"),
+        (ApiRefused(403, "Forbidden", 'User "x" cannot create resource "jobs" in API group'), CommandUnfit, "contracts/access.py"),
+        (WebhookFailed(500, "InternalError", 'failed calling webhook "a.b": connection refused'), CommandUnfit, "connection refused"),
+        (ApiRefused(403, "Forbidden", 'admission webhook "a.b" denied the request: no'), CommandUnfit, "refuses the run's Job"),
         (ApiRefused(403, "Forbidden", "unable to create new content because it is being terminated"), CommandUnfit, "not there"),
         (NotFound(404, "NotFound", 'namespaces "one" not found'), CommandUnfit, "not there"),
         (ApiRefused(422, "Invalid", "spec.template: Invalid value"), CommandUnfit, "spec.template"),

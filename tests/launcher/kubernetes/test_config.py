@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.kubernetes.assembly import cluster_observe_roles
 from launcher.kubernetes.config import load_config
-from launcher.settings import SettingsError
+from launcher.settings import KubernetesObserveSettings, SettingsError, load
 
 LEAST = "tenants: {acme: {namespace: stratum-acme}}\nsidecar_image: stratum-launcher:0.1.0\n"
 
@@ -60,6 +61,28 @@ def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
         load_config(file)
     assert says in str(error.value)
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("ttl", [1, 600])
+def test_the_cluster_does_not_remove_jobs_before_the_observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ttl: int) -> None:
+    environment = {
+        "STRATUM_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "STRATUM_CLUSTER": "here",
+        "STRATUM_CALLBACK_BASE_URL": "http://127.0.0.1:1",
+        "STRATUM_LAUNCHER_BACKEND": "kubernetes",
+        "STRATUM_KUBERNETES_CONFIG_FILE": str(written(tmp_path, f"{LEAST}job_ttl_seconds: {ttl}")),
+        "STRATUM_S3_ENDPOINT": "http://127.0.0.1:1",
+        "STRATUM_RETENTION_SECONDS": "600",
+        "STRATUM_NAMESPACE": "stratum",
+        "STRATUM_POD_NAME": "observe-1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(SettingsError, match=rf"job_ttl_seconds \({ttl}\) must be more than STRATUM_RETENTION_SECONDS \(600\)"),
+        cluster_observe_roles(load(KubernetesObserveSettings)),
+    ):
+        pass
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -109,8 +109,9 @@ class Subscriber:
                 **_QUIET,
             }
         )
-        self._consumer.subscribe([topic])
+        self._consumer.subscribe([topic], on_assign=self._welcome)
         self._held: list[Message] = []
+        self._came = False
 
     @property
     def partitions(self) -> list[int]:
@@ -119,6 +120,9 @@ class Subscriber:
 
     async def batch(self, most: int, seconds: float) -> list[Message]:
         """The next messages, at most `most`, waiting at most `seconds` for the first."""
+        if self._came:
+            self._consumer.resume(self._consumer.assignment())
+            self._came = False
         messages, self._held = self._held, []
         messages += await asyncio.to_thread(self._consumer.consume, most, 0 if messages else seconds)
         good = []
@@ -129,6 +133,10 @@ class Subscriber:
             else:
                 log.warning("consumer", error=error.str())
         return good
+
+    def _welcome(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        """Partitions come, perhaps again: one that was paused when it went is paused still, as the client remembers it."""
+        self._came = True
 
     async def keep_alive(self, seconds: float) -> None:
         """Wait without losing the partitions: they are paused, and the group's leader still hears of us."""

@@ -92,8 +92,12 @@ class MessageLoop:
         if self._subscription.member is not None:
             settings["group.instance.id"] = self._subscription.member
         consumer = Consumer(settings, logger=logging.getLogger("kafka"))
-        consumer.subscribe([self._subscription.topic], on_revoke=self._forget, on_lost=self._forget)
+        consumer.subscribe([self._subscription.topic], on_assign=self._welcome, on_revoke=self._forget, on_lost=self._forget)
         return consumer
+
+    def _welcome(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        """Partitions come, perhaps again: one that was paused when it went is paused still, as the client remembers it."""
+        self._fetches = False
 
     def _forget(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Partitions go to another launcher, and with them what is held of them: it will be sent there again."""

@@ -90,3 +90,40 @@ async def test_waiting_loses_no_message_that_comes_with_new_partitions(
 
     await eventually(look, what="every message")
     assert sorted(seen) == list(range(PARTITIONS * 5))
+
+
+async def test_partitions_that_went_while_it_waited_are_read_when_they_come_back(
+    settings: KafkaSettings, subscribe: Callable[[], Subscriber]
+) -> None:
+    """Kafka's client remembers that they were paused."""
+    one = subscribe()
+
+    async def has(number: int) -> bool:
+        await one.keep_alive(0.2)
+        return len(one.partitions) == number
+
+    async def alone() -> bool:
+        await one.batch(1, 0.05)
+        return len(one.partitions) == PARTITIONS
+
+    await eventually(alone, 30, "all partitions")
+    two = subscribe()
+
+    async def shared() -> bool:
+        await asyncio.gather(one.keep_alive(0.2), two.batch(1, 0.2))
+        return len(one.partitions) == len(two.partitions) == PARTITIONS // 2
+
+    await eventually(shared, 30, "an even share")
+    await two.close()
+    await eventually(lambda: has(PARTITIONS), 30, "all partitions again")
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
+    for number in range(PARTITIONS):
+        producer.produce(settings.topics.events, value=str(number), partition=number)
+    producer.flush(10)
+    read: set[int] = set()
+
+    async def all_read() -> bool:
+        read.update(int(message.value() or b"") for message in await one.batch(100, 0.2))
+        return read == set(range(PARTITIONS))
+
+    await eventually(all_read, 20, "messages of each partition")

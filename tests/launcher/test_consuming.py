@@ -77,7 +77,7 @@ def test_readers_come_and_go(kafka: KafkaProbe) -> None:
 
 
 @pytest.mark.parametrize("partition", [0, 1])
-def test_partitions_that_stay_are_read_on_when_what_was_held_goes(kafka: KafkaProbe, partition: int) -> None:
+def test_partitions_that_stay_or_come_back_are_read_when_what_was_held_goes(kafka: KafkaProbe, partition: int) -> None:
     """One of the two partitions goes to the second reader: for one of the cases, that of the message that is held."""
     one, two = Reader(kafka), Reader(kafka)
     topic, sent = kafka.topics.commands, [b"held"]
@@ -101,6 +101,9 @@ def test_partitions_that_stay_are_read_on_when_what_was_held_goes(kafka: KafkaPr
             one.backend_is_away.clear()
             send_to_both()
             eventually(lambda: set(one.seen) | set(two.seen) == set(sent), "every message to be done", timeout=40)
+        # Kafka's client remembers that a partition was paused when it went
+        send_to_both()
+        eventually(lambda: set(one.seen) | set(two.seen) == set(sent), "what comes back to be read", timeout=40)
     assert kafka.committed(one.group, topic) == len(sent)
 
 

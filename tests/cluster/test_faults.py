@@ -228,7 +228,8 @@ import os
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 entry = ConfigEntry("min.insync.replicas", "{number}", incremental_operation=AlterConfigOpType.SET)
 topic = ConfigResource("topic", os.environ.get("STRATUM_TOPIC_PREFIX", "stratum") + ".events.v1", incremental_configs=[entry])
-AdminClient({{"bootstrap.servers": os.environ["STRATUM_KAFKA_BOOTSTRAP"]}}).incremental_alter_configs([topic])[topic].result(30)
+admin = AdminClient({{"bootstrap.servers": os.environ["STRATUM_KAFKA_BOOTSTRAP"]}})
+admin.incremental_alter_configs([topic])[topic].result(30)
 """
     release.cluster.kubectl("exec", "-n", NAMESPACE, f"deployment/{NAME}-relay", "-c", "relay", "--", "python", "-c", program)
 

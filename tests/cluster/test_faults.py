@@ -38,9 +38,9 @@ def remarks(release: Release, process_id: str) -> str:
     return "\n".join(str(event.get("data", event)) for event in release.events(process_id))
 
 
-def assert_succeeded(release: Release, process_id: str, expected: list[str]) -> dict[str, Any]:
+def assert_succeeded(release: Release, process_id: str, *expected: list[str]) -> dict[str, Any]:
     process = release.wait(process_id, "succeeded", seconds=280)
-    assert history(release, process_id) == expected
+    assert history(release, process_id) in expected
     release.assert_sealed_exactly(process)
     release.assert_nothing_left(process_id)
     return process
@@ -172,7 +172,8 @@ def test_api_server_restarted(release: Release, flights: str) -> None:
         release.wait(queued, "queued")
     release.await_answer()
     assert_succeeded(release, process_id, WHOLE)
-    assert_succeeded(release, queued, WHOLE)
+    # an API server that has just begun may know of no rights yet: its refusal is waited out, and uses up no attempt of the action's
+    assert_succeeded(release, queued, WHOLE, [*WHOLE[:2], "retrying", *WHOLE[1:]])
 
 
 def test_watches_cut(release: Release, flights: str) -> None:

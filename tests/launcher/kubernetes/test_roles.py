@@ -29,7 +29,7 @@ from tests.launcher.stub_api import Api
 pytestmark = pytest.mark.cluster
 PATIENCE = 90.0
 MANY = 200
-UNPLACEABLE = "900g"  # no node has so much: the pods stay pending
+UNPLACEABLE = "64g"  # the most that the profile takes; the node has less, so the pods stay pending
 
 
 class Roles:
@@ -131,7 +131,8 @@ def test_another_observer_goes_on_when_one_is_killed(roles: Roles) -> None:
         with roles.running("observe", STRATUM_POD_NAME="observe-2"):
             first.kill()
             ended = roles.history(command, "ended")
-    assert [event.outcome for event in ended if isinstance(event, JobEnded)] == ["completed"]
+    # an end may be told twice: whoever reads it takes it once
+    assert {event.outcome for event in ended if isinstance(event, JobEnded)} == {"completed"}
 
 
 def test_two_hundred_at_once(cluster: Cluster, tmp_path: Path, kafka: KafkaProbe, api: Api) -> None:

@@ -156,7 +156,10 @@ def test_job_that_makes_no_sense_to_the_server(world: ClusterWorld) -> None:
 def test_namespace_without_rights_for_the_launcher(world: ClusterWorld) -> None:
     elsewhere = KubernetesConfig.model_validate({**world.config.model_dump(), "tenants": {"acme": {"namespace": "default"}}})
     backend = KubernetesBackend(world.api, elsewhere, world.platform)
-    for ask in (lambda: backend.submit(world.spec()), backend.jobs, lambda: backend.changes(0)):
+    with pytest.raises(CommandUnfit, match="default") as unfit:
+        backend.submit(world.spec())
+    assert unfit.value.error_class == "NAMESPACE_UNAVAILABLE"
+    for ask in (backend.jobs, lambda: backend.changes(0)):
         with pytest.raises(BackendUnavailable, match="default"):
             ask()
     backend.close()

@@ -62,8 +62,7 @@ class Cluster:
     @contextmanager
     def without_api_server(self) -> Iterator[None]:
         """No API server inside the block: it is killed, and started again afterwards. Only the one-node cluster lets this be done."""
-        run = Path(os.environ["KUBECONFIG"]).parent
-        pid_file = run / "apiserver.pid"
+        pid_file = self._api_server_pid
         if not self.is_here():
             pytest.skip("the API server of this cluster cannot be restarted from here")
         process = psutil.Process(int(pid_file.read_text()))
@@ -73,7 +72,7 @@ class Cluster:
         try:
             yield
         finally:
-            with (run / "logs" / "apiserver.log").open("ab") as log:
+            with (pid_file.parent / "logs" / "apiserver.log").open("ab") as log:
                 again = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             pid_file.write_text(str(again.pid))
             again.returncode = 0  # it outlives these tests; nobody waits for it
@@ -81,7 +80,11 @@ class Cluster:
 
     def is_here(self) -> bool:
         """Whether this machine is the one node, with an API server that is a process of it."""
-        return (Path(os.environ["KUBECONFIG"]).parent / "apiserver.pid").is_file()
+        return self._api_server_pid.is_file()
+
+    @property
+    def _api_server_pid(self) -> Path:
+        return Path(os.environ["KUBECONFIG"]).parent / "apiserver.pid"
 
     def run_out(self, namespace: str, selector: str, *more: str, seconds: float = 180) -> None:
         """Wait until no pod is left of those selected."""

@@ -154,7 +154,7 @@ def test_two_hundred_at_once(cluster: Cluster, tmp_path: Path, kafka: KafkaProbe
         ours = f"{MANY / seconds:.0f} Jobs/s, {processor / MANY * 1000:.1f} ms CPU each"
     with TenantNamespace.made(cluster, most_pods=5 * MANY) as namespace, ClusterWorld.open(namespace) as world:
         beside = Cost.of("bare client", bare(world), specs(MANY))
-    report(f"{MANY} submissions at once", f"{ours} with its Secret and its event; {beside}")
+    report(f"{MANY} submissions at once", f"{ours} with its Secret and its event; {' '.join(str(beside).split())}")
 
 
 def _busy(process: psutil.Process) -> float:

@@ -71,7 +71,7 @@ clean: ## Remove the virtual environment and caches; data of `stratum up` stays
 
 .venv/ready: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Stratum needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@test -x $(BIN)/uv || { $(PYTHON) -m venv --clear .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); } || \
+	@test -x $(BIN)/uv -a -x $(BIN)/python || { $(PYTHON) -m venv --clear .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); } || \
 		{ echo "The virtual environment could not be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/uv sync --frozen --compile-bytecode --python $(BIN)/python
 	@touch $@

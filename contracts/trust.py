@@ -1,5 +1,6 @@
 """Which certificate authorities are trusted beside the public ones."""
 
+import atexit
 import ssl
 import tempfile
 from functools import cache
@@ -34,7 +35,10 @@ def trusted_pem(bundle: Path | None) -> str:
 
 @cache
 def trusted_file(bundle: Path) -> Path:
-    """The same as a file, for clients that take nothing else. It lies in the temporary folder, readable by its owner alone."""
+    """The same as a file, for clients that take nothing else. It lies in the temporary folder until the process ends,
+    readable by its owner alone."""
     with tempfile.NamedTemporaryFile("w", prefix="stratum-ca-", suffix=".pem", encoding="utf-8", delete=False) as file:
         file.write(trusted_pem(bundle))
-    return Path(file.name)
+    path = Path(file.name)
+    atexit.register(path.unlink, missing_ok=True)
+    return path

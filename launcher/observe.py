@@ -102,7 +102,7 @@ class Observer:
         began_at = self._clock.now()
         survey = self._backend.survey()
         jobs = survey.jobs
-        self._tell([job for job in jobs if isinstance(job.state, Ended) and job.name not in self._ends_told])
+        self._tell([job for job in jobs if isinstance(job.state, Ended)])
         # others may remove jobs too; what cannot be seen now is told again when it can
         self._ends_told &= {job.name for job in jobs}
         live = tuple(job.attempt for job in jobs if not isinstance(job.state, Ended))
@@ -131,8 +131,9 @@ class Observer:
             log.info("job removed", **job.log_fields)
 
     def _tell(self, jobs: Sequence[Job]) -> None:
-        self._publish([event for job in jobs for event in self._events(job)])
-        self._ends_told.update(job.name for job in jobs if isinstance(job.state, Ended))
+        news = [job for job in jobs if not (isinstance(job.state, Ended) and job.name in self._ends_told)]
+        self._publish([event for job in news for event in self._events(job)])
+        self._ends_told.update(job.name for job in news if isinstance(job.state, Ended))
 
     def _events(self, job: Job) -> Sequence[LauncherEvent]:
         match job.state:

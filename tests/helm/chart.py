@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from launcher.kubernetes.config import KubernetesConfig, load_config
+
 CHART = Path(__file__).parents[2] / "helm" / "stratum"
 CI = ("dev", "external", "everything")
 """Names of the values files in `ci/`."""
@@ -72,3 +74,15 @@ def containers(spec: Manifest) -> list[Manifest]:
 def environment(container: Manifest) -> dict[str, Manifest]:
     """Variables of a container by name."""
     return {each["name"]: each for each in container.get("env", [])}
+
+
+def launcher_config(manifests: tuple[Manifest, ...], folder: Path) -> KubernetesConfig:
+    """The launcher's configuration, read by the launcher."""
+    (config,) = [each for each in of_kind(manifests, "ConfigMap") if each["metadata"]["name"].endswith("-kubernetes")]
+    file = folder / "config.yaml"
+    file.write_text(config["data"]["config.yaml"])
+    return load_config(file)
+
+
+def config_maps(spec: Manifest) -> set[str]:
+    return {volume["configMap"]["name"] for volume in spec.get("volumes", ()) if "configMap" in volume}

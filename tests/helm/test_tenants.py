@@ -11,7 +11,7 @@ import yaml
 from stratum.tenants import manifests
 from stratum.tenants.values import Release
 from stratum.tenants.wish import Limits, Wish
-from tests.helm.chart import CHART, Manifest, containers, named, of_kind, rendered
+from tests.helm.chart import CHART, NAMESPACE, Manifest, containers, launcher_config, named, of_kind, pods, rendered
 
 pytestmark = pytest.mark.cluster
 
@@ -88,3 +88,44 @@ def test_limits_that_are_not_named_are_left_to_the_control_plane() -> None:
     acme, globex = (each["args"] for each in containers(job["spec"]["template"]["spec"]))
     assert acme[acme.index("--max-executor-cores") + 1] == "none"
     assert "--max-held" not in globex
+
+
+def test_tenants_have_namespaces_of_their_own() -> None:
+    manifests = rendered("everything")
+    (namespace,) = of_kind(manifests, "Namespace")
+    assert namespace["metadata"]["name"] == f"{NAMESPACE}-acme", "the other exists already"
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert namespace["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    (quota,) = of_kind(manifests, "ResourceQuota")
+    assert (quota["metadata"]["namespace"], quota["spec"]["hard"]["pods"]) == (f"{NAMESPACE}-acme", "50")
+    (secret,) = of_kind(manifests, "Secret")
+    assert (secret["metadata"]["namespace"], secret["metadata"]["name"]) == (f"{NAMESPACE}-acme", "stratum-s3")
+    policies = {each["metadata"]["namespace"] for each in of_kind(manifests, "NetworkPolicy")}
+    assert policies == {NAMESPACE, f"{NAMESPACE}-acme", "globex-runs"}
+
+
+@pytest.mark.parametrize("name", ["on", "no", "null", "123"])
+def test_names_that_yaml_takes_for_something_else(name: str, tmp_path: Path) -> None:
+    texts = tuple(f"tenants[0].{key}={name}" for key in ("name", "namespace", "queue", "priorityClass", "apiKey.existingSecret.name"))
+    manifests = rendered("external", "networkPolicy.enabled=true", "networkPolicy.apiFrom[0].podSelector.a=b", texts=texts)
+
+    def strings(document: Any) -> None:
+        for value in document.values():
+            if isinstance(value, dict):
+                strings(value)
+            else:
+                assert isinstance(value, str), document
+
+    for each in manifests:
+        strings(each["metadata"])
+        for subject in each.get("subjects", []):
+            strings(subject)
+        strings(each.get("roleRef", {}))
+    assert named(manifests, "Namespace", name)["metadata"]["labels"]["stratum.dev/tenant"] == name
+    peers = named(manifests, "NetworkPolicy", "stratum-api")["spec"]["ingress"][0]["from"]
+    (peer,) = [each for each in peers if "namespaceSelector" in each]
+    strings(peer)
+    (job,) = [spec for of, spec in pods(manifests).items() if of == "Job/stratum-provision"]
+    assert [each["secret"]["secretName"] for each in job["volumes"] if "secret" in each] == [name]
+    place = launcher_config(manifests, tmp_path).place(name)
+    assert (place.namespace, place.queue, place.priority_class) == (name, name, name)

@@ -100,6 +100,16 @@ def test_end_is_told_before_the_relist_that_lacks_the_job(observed: Observed, tm
     assert relist.live == ()
 
 
+def test_an_end_that_a_relist_told_is_not_told_again(observed: Observed) -> None:
+    """The listing may be ahead of the watch."""
+    observed.backend.submit(a_spec())
+    observed.observer.look(0)
+    eventually(lambda: isinstance(observed.backend.jobs()[0].state, Ended), "the end")
+    observed.observer.relist()
+    observed.observer.look(0)
+    assert len(observed.ends()) == 1
+
+
 def test_blind_observer_publishes_no_relist(observed: Observed, api: Api) -> None:
     api.up = False
     with pytest.raises(ClockUnavailable, match="503"):

@@ -6,25 +6,35 @@ from typing import Any
 import pytest
 
 from tests import figures
-from tests.e2e.platform import Platform, running_platform
+from tests.e2e.platform import Platform, warm_platform
 from tests.services import services
-from tests.workers import ByFile
+from tests.workers import ByScope, scope_ended, shared, takes_long
 
 __all__ = ["services"]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByScope:
     """Who runs what, in `pytest -n`."""
-    return ByFile(config, log)
+    return ByScope(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: not takes_long(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """End what only the tests up to this one share."""
+    yield
+    scope_ended(item, nextitem)
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """One platform for the tests that leave it whole; those that kill parts of it have one of their own."""
-    with running_platform(tmp_path_factory.mktemp("platform")) as platform:
-        platform.warm_up(tmp_path_factory.mktemp("warm"))
-        yield platform
+    yield from shared(request.session, warm_platform(tmp_path_factory, "platform"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,16 +1,47 @@
-"""How `pytest -n` gives tests to its workers: a file as a whole, and all tests of the one platform to one of them."""
+"""How `pytest -n` gives tests to its workers: a file as a whole, and all tests of one platform to one of them."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import TypeVar
+
+import pytest
+from xdist import is_xdist_worker
 from xdist.scheduler import LoadScopeScheduling
 
 _SHARE_A_PLATFORM = ("tests/e2e/", "tests/tpch/", "tests/preflight/test_preflight.py")
 _BREAK_A_PLATFORM = ("tests/e2e/test_kills.py", "tests/e2e/test_restart.py")
+T = TypeVar("T")
+
+_OPEN = pytest.StashKey[ExitStack]()
 
 
-class ByFile(LoadScopeScheduling):
-    """`--dist loadfile`, but for the fixtures `platform` and `doomed`, which are dear: the users of one are one scope."""
+def scope_of(nodeid: str) -> str:
+    """What is given to a worker as a whole: a file, but for the fixtures `platform` and `doomed`, whose users are one scope each."""
+    file = nodeid.partition("::")[0]
+    if file in _BREAK_A_PLATFORM:
+        return "doomed"
+    return "platform" if file.startswith(_SHARE_A_PLATFORM) else file
+
+
+def takes_long(nodeid: str) -> bool:
+    """Whether it is of a scope that is begun first, so that no worker is left alone with it at the end."""
+    return scope_of(nodeid) in ("platform", "doomed")
+
+
+class ByScope(LoadScopeScheduling):
+    """`--dist loadscope` with scopes of ours."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        if file in _BREAK_A_PLATFORM:
-            return "doomed"
-        return "platform" if file.startswith(_SHARE_A_PLATFORM) else file
+        return scope_of(nodeid)
+
+
+def shared(session: pytest.Session, resource: AbstractContextManager[T]) -> Iterator[T]:
+    """What a session fixture yields; it ends with its scope, where a worker has one scope after the other."""
+    with session.stash.setdefault(_OPEN, ExitStack()) as opened:
+        yield opened.enter_context(resource)
+
+
+def scope_ended(item: pytest.Item, following: pytest.Item | None) -> None:
+    """End what the scope of `item` shared, if it is over: a platform costs a tenth of a core also while nobody uses it."""
+    if is_xdist_worker(item.session) and following is not None and scope_of(following.nodeid) != scope_of(item.nodeid):
+        item.session.stash.setdefault(_OPEN, ExitStack()).close()

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.platform import Platform, running_platform
+from tests.e2e.platform import Platform, warm_platform
+from tests.workers import shared
 
 
 @pytest.fixture(scope="session")
-def doomed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def doomed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform for the tests that stop it or kill parts of it."""
-    with running_platform(tmp_path_factory.mktemp("doomed")) as platform:
-        platform.warm_up(tmp_path_factory.mktemp("warm"))
-        yield platform
+    yield from shared(request.session, warm_platform(tmp_path_factory, "doomed"))

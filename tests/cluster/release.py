@@ -68,6 +68,10 @@ class Release(Installation):
         finally:
             self.document["url"] = forwarded
 
+    def at(self, url: str) -> Installation:
+        """The same release, asked at another address."""
+        return Installation({**self._environment, "STRATUM_URL": url}, {**self.document, "url": url})
+
     def await_answer(self) -> None:
         """Reach the pods that are there now, after an upgrade replaced those that were."""
         for port in self._ports:

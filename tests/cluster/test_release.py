@@ -10,11 +10,13 @@ import yaml
 from tests.cluster.cluster import ROOT
 from tests.cluster.conftest import VERSION
 from tests.cluster.release import CHART, NAME, NAMESPACE, Release
+from tests.cluster.test_faults import WHOLE, assert_succeeded, start
 from tests.e2e.platform import wait_for
 
 pytestmark = pytest.mark.cluster
 
 ROLES = ("api", "relay", "reconcile", "webhooks", "submit", "observe")
+PRIORITY = "stratum-test-low"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,19 @@ def test_upgrade_and_rollback_keep_everything(release: Release, sealed: dict[str
     release.await_answer()
     assert release.get(sealed["id"]) == sealed
     release.assert_sealed_exactly(sealed)
+
+
+def test_executors_come_when_there_is_work(release: Release, flights: str) -> None:
+    """`runs.executorAllocation: dynamic`, and all pods of a run with `runs.priorityClass`."""
+    release.cluster.apply({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": PRIORITY}, "value": -1})
+    _upgrade(release, "--set", f"runs.executorAllocation=dynamic,runs.priorityClass={PRIORITY}")
+    process_id = start(release, flights, "as_needed", executors=2, tasks=4, seconds=10)
+    executors = release.await_pods(process_id, "executor", 2)
+    drivers = release.run_pods(process_id, "driver")
+    assert_succeeded(release, process_id, WHOLE)
+    assert [pod["spec"]["priorityClassName"] for pod in [*drivers, *executors]] == [PRIORITY] * 3
+    began, came = sorted(pod["metadata"]["creationTimestamp"] for pod in executors)
+    assert began < came, "one is there from the beginning, the other when it has too much to do"
 
 
 def test_the_releases_own_checks(release: Release) -> None:

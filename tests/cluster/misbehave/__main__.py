@@ -12,6 +12,7 @@ from spark_jobs.cli import main
 
 class Misbehaviour(Parameters):
     seconds: int = 0
+    tasks: int = 1
     driver_mebibytes: int = 0
     executor_mebibytes: int = 0
 
@@ -21,16 +22,18 @@ def misbehave(inputs: Inputs, parameters: Misbehaviour) -> Outcome:
     if parameters.driver_mebibytes:
         _take(parameters.driver_mebibytes)
     if parameters.seconds or parameters.executor_mebibytes:
-        _on_an_executor(rows.sparkSession, parameters.seconds, parameters.executor_mebibytes)
+        _on_executors(rows.sparkSession, parameters)
     return Outcome(rows.limit(10))
 
 
-def _on_an_executor(spark: SparkSession, seconds: int, mebibytes: int) -> None:
+def _on_executors(spark: SparkSession, parameters: Misbehaviour) -> None:
+    mebibytes, seconds = parameters.executor_mebibytes, parameters.seconds
+
     def work(_: int) -> None:
         _take(mebibytes)
         time.sleep(seconds)
 
-    spark.sparkContext.parallelize([0], 1).foreach(work)
+    spark.sparkContext.parallelize(range(parameters.tasks), parameters.tasks).foreach(work)
 
 
 def _take(mebibytes: int) -> None:

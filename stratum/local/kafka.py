@@ -141,6 +141,8 @@ class Kafka:
             # A killed broker is known to be gone soon, so its next life is let in soon.
             "broker.heartbeat.interval.ms": 500,
             "broker.session.timeout.ms": 3000,
+            # Records that only tell other controllers that this one lives: there are no others, and they keep an idle machine busy.
+            "metadata.max.idle.interval.ms": 0,
         }
         return "".join(f"{key}={value}\n" for key, value in values.items())
 

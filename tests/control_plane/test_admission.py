@@ -18,13 +18,13 @@ IN_FLIGHT = "('queued', 'submitted', 'running', 'sealing', 'cancelling')"
 PLACES = """
     SELECT p.id, (
         SELECT count(*) FROM processes o WHERE o.state = 'accepted' AND
-            (-o.priority, turn(o) + in_flight(o.tenant), o.id) <= (-p.priority, turn(p) + in_flight(p.tenant), p.id)
+            (turn(o) + in_flight(o.tenant), -o.priority, o.id) <= (turn(p) + in_flight(p.tenant), -p.priority, p.id)
     ) AS place FROM processes p WHERE p.state = 'accepted'"""
 HELPERS = f"""
     CREATE FUNCTION in_flight(text) RETURNS bigint LANGUAGE sql AS
         $$ SELECT count(*) FROM processes WHERE tenant = $1 AND state IN {IN_FLIGHT} $$;
     CREATE FUNCTION turn(processes) RETURNS bigint LANGUAGE sql AS
-        $$ SELECT count(*) FROM processes WHERE tenant = $1.tenant AND state = 'accepted' AND priority = $1.priority AND id <= $1.id $$;"""
+        $$ SELECT count(*) FROM processes WHERE tenant = $1.tenant AND state = 'accepted' AND (-priority, id) <= (-$1.priority, $1.id) $$;"""
 
 
 async def _tenants(still: Installation, client: httpx.AsyncClient, **caps: int) -> dict[str, Caller]:
@@ -95,7 +95,7 @@ async def test_a_thousand_of_one_do_not_stand_before_one_of_another(still: Insta
         assert await _release(still, most=100) == 9
 
 
-async def test_priority_goes_before_fairness(still: Installation) -> None:
+async def test_fairness_goes_before_priority(still: Installation) -> None:
     async with still.api() as client, still.sql() as sql:
         tenants = await _tenants(still, client, acme=1000, bolt=1000)
         for number in range(4):
@@ -103,7 +103,9 @@ async def test_priority_goes_before_fairness(still: Installation) -> None:
         for number in range(4):
             await tenants["acme"].accepted(number, priority=1)
         assert await _release(still, most=4) == 4
-        assert await _queued(sql) == {"acme": 4}
+        assert await _queued(sql) == {"acme": 2, "bolt": 2}
+        assert await _release(still, most=5) == 1
+        assert await _queued(sql) == {"acme": 3, "bolt": 2}, "priority decides where both have equally much"
 
 
 async def test_a_tenants_cap_holds_back_that_tenant_alone(still: Installation) -> None:

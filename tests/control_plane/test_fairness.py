@@ -23,14 +23,21 @@ async def test_the_thousand_and_first_of_another_goes_next(still: Installation) 
         assert await release(still, most=20) == 0, "no room, no release"
         assert await release(still, most=21) == 1
         assert (await single.process(late))["state"] == "queued"
-        # priority first, then fair
-        ids = await fill(sql, (await crowd.accepted(2, priority=1))["id"], 9)
-        unlucky = (await single.accepted(2))["id"]
-        assert (await single.process(unlucky))["queue"]["place"] == 11
-        assert await release(still, most=31) == 10
-        assert (await crowd.process(ids[-1]))["state"] == "queued"
-        assert await release(still, most=32) == 1
-        assert (await single.process(unlucky))["state"] == "queued"
+
+
+async def test_priorities_of_one_tenant_are_not_those_of_another(still: Installation) -> None:
+    async with still.api() as client, still.sql() as sql:
+        crowd, single = await still.tenant(client, "acme"), await still.tenant(client, "bolt")
+        for caller in (crowd, single):
+            await caller.ingest()
+        first = (await crowd.accepted(1))["id"]
+        await fill(sql, (await crowd.accepted(2, priority=100))["id"], 998)
+        assert await release(still, most=1) == 1
+        modest = (await single.accepted(1, priority=-100))["id"]
+        assert (await single.process(modest))["queue"]["place"] == 1
+        assert (await crowd.process(first))["queue"]["place"] == 1 + 998 + 1, "within a tenant the highest goes first"
+        assert await release(still, most=2) == 1
+        assert (await single.process(modest))["state"] == "queued"
 
 
 async def test_both_ways_to_ask_for_a_place_agree_with_a_plain_sort(still: Installation) -> None:
@@ -74,18 +81,15 @@ async def _agree(sql: asyncpg.Connection) -> None:
     )
     running = {row["tenant"]: row for row in await sql.fetch("SELECT * FROM in_flight")}
     expected: list[tuple[Any, ...]] = []
-    turns: dict[tuple[Any, ...], int] = {}
     own: dict[str, tuple[int, int]] = {}
     for row in sorted(rows, key=lambda r: (not r["due"], -r["priority"], r["id"])):
-        key = (row["tenant"], row["due"], row["priority"])
-        turns[key] = turns.get(key, 0) + 1
         before, cores = own.get(row["tenant"], (0, 0))
         own[row["tenant"]] = before + 1, cores + row["cores"]
         f = running[row["tenant"]]
         limit = row["max_executor_cores"]
         fits = limit is None or f["running_cores"] + cores + row["cores"] <= limit or (f["running_cores"] == 0 and before == 0)
         within = f["running"] + before + 1 <= row["max_in_flight"]
-        expected.append((not row["due"], -row["priority"], f["running"] + turns[key], row["id"], within, fits))
+        expected.append((not row["due"], f["running"] + before + 1, -row["priority"], row["id"], within, fits))
     wanted = [(each[3], place, each[4], each[5]) for place, each in enumerate(sorted(expected), 1)]
     columns = ("process_id", "place", "within_in_flight", "within_cores")
     assert [tuple(row[name] for name in columns) for row in await _order(sql)] == wanted

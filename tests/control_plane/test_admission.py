@@ -24,7 +24,8 @@ HELPERS = f"""
     CREATE FUNCTION in_flight(text) RETURNS bigint LANGUAGE sql AS
         $$ SELECT count(*) FROM processes WHERE tenant = $1 AND state IN {IN_FLIGHT} $$;
     CREATE FUNCTION turn(processes) RETURNS bigint LANGUAGE sql AS
-        $$ SELECT count(*) FROM processes WHERE tenant = $1.tenant AND state = 'accepted' AND (-priority, id) <= (-$1.priority, $1.id) $$;"""
+        $$ SELECT count(*) FROM processes
+           WHERE tenant = $1.tenant AND state = 'accepted' AND (-priority, id) <= (-$1.priority, $1.id) $$;"""
 
 
 async def _tenants(still: Installation, client: httpx.AsyncClient, **caps: int) -> dict[str, Caller]:

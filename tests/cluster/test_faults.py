@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contracts.topics import MAX_MESSAGE_BYTES
 from tests.cluster.conftest import VERSION
 from tests.cluster.release import JOBS, NAME, NAMESPACE, Release
 from tests.e2e.platform import wait_for
@@ -215,19 +216,19 @@ def no_rights(release: Release, account: str) -> Iterator[None]:
 
 @contextmanager
 def no_events_taken(release: Release) -> Iterator[None]:
-    """The broker takes no event inside the block, since it would have to be on two brokers; it serves all else."""
-    _least_replicas_of_events(release, 2)
+    """The broker takes no event inside the block, since all are too long; it serves all else."""
+    _longest_event(release, 1)
     try:
         yield
     finally:
-        _least_replicas_of_events(release, 1)
+        _longest_event(release, MAX_MESSAGE_BYTES)
 
 
-def _least_replicas_of_events(release: Release, number: int) -> None:
+def _longest_event(release: Release, length: int) -> None:
     program = f"""
 import os
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
-entry = ConfigEntry("min.insync.replicas", "{number}", incremental_operation=AlterConfigOpType.SET)
+entry = ConfigEntry("max.message.bytes", "{length}", incremental_operation=AlterConfigOpType.SET)
 topic = ConfigResource("topic", os.environ.get("STRATUM_TOPIC_PREFIX", "stratum") + ".events.v1", incremental_configs=[entry])
 admin = AdminClient({{"bootstrap.servers": os.environ["STRATUM_KAFKA_BOOTSTRAP"]}})
 admin.incremental_alter_configs([topic])[topic].result(30)

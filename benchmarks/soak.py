@@ -33,7 +33,7 @@ from tests.e2e.platform import FINAL, Platform, running_platform
 TOLERANCE = 0.25
 """Growth over the second half, as a part of the median, that still counts as flat."""
 JUDGED_FROM_MINUTES = 10
-PARTS = ("api", "relay", "reconcile", "launcher", "postgres", "kafka", "s3")
+PARTS = ("api", "relay", "reconcile", "webhooks", "launcher", "postgres", "kafka", "s3")
 ENTITY, VERSION = "soak", "v1"
 WORK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("filter", {"condition": "delay > 0"}),

@@ -1,6 +1,7 @@
 """The edge to Kafka: plain producer and consumer, their blocking calls in threads."""
 
 import asyncio
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from contracts.consumer_group import Membership
 from contracts.topics import MAX_MESSAGE_BYTES, Topics
 from control_plane.errors import ControlPlaneError
 from control_plane.settings import KafkaSettings, TopicSettings
@@ -17,6 +19,8 @@ log = structlog.get_logger()
 
 # librdkafka prints connection troubles to stderr; what matters of them comes back from the calls themselves
 _QUIET: dict[str, Any] = {"log_level": 2}
+
+_POLLS_WITHOUT_PARTITIONS = 50
 
 
 class BrokerUnavailable(ControlPlaneError):
@@ -97,21 +101,27 @@ class Subscriber:
     """Reads one topic in a group; offsets are committed by the reader, after the effect."""
 
     def __init__(self, settings: KafkaSettings, topic: str, group: str) -> None:
-        self._consumer = Consumer(
+        self._topic = topic
+        self._kafka: dict[str, Any] = {"bootstrap.servers": settings.kafka_bootstrap, **settings.kafka_client_config, **_QUIET}
+        self._group = f"{settings.topic_prefix}.{group}"
+        self._membership = Membership(self._kafka, self._group, _POLLS_WITHOUT_PARTITIONS)
+        self._consumer = self._joining()
+        self._held: list[Message] = []
+        self._came = False
+
+    def _joining(self) -> Consumer:
+        consumer = Consumer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
-                "group.id": f"{settings.topic_prefix}.{group}",
+                **self._kafka,
+                "group.id": self._group,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": 10_000,
                 "partition.assignment.strategy": "cooperative-sticky",
-                **settings.kafka_client_config,
-                **_QUIET,
             }
         )
-        self._consumer.subscribe([topic], on_assign=self._welcome)
-        self._held: list[Message] = []
-        self._came = False
+        consumer.subscribe([self._topic], on_assign=self._welcome)
+        return consumer
 
     @property
     def partitions(self) -> list[int]:
@@ -132,7 +142,15 @@ class Subscriber:
                 good.append(message)
             else:
                 log.warning("consumer", error=error.str())
+        if not messages and await asyncio.to_thread(self._membership.is_lost, self._consumer):
+            self._join_again()
         return good
+
+    def _join_again(self) -> None:
+        """Whoever waits for an answer that never comes may also wait for it when it is closed: nobody waits for that."""
+        log.warning("the consumer group has lost this reader; it joins anew", group=self._group)
+        threading.Thread(target=self._consumer.close, daemon=True).start()
+        self._consumer = self._joining()
 
     def _welcome(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         """Partitions come, perhaps again: one that was paused when it went is paused still, as the client remembers it."""

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from confluent_kafka import Producer
 
-from control_plane.broker import Outgoing, Publisher, Subscriber, create_topics
+from control_plane.broker import _POLLS_WITHOUT_PARTITIONS, Outgoing, Publisher, Subscriber, create_topics
 from control_plane.settings import KafkaSettings, TopicSettings
 from tests.control_plane.installation import Installation
 from tests.control_plane.waiting import eventually
@@ -127,3 +127,32 @@ async def test_partitions_that_went_while_it_waited_are_read_when_they_come_back
         return read == set(range(PARTITIONS))
 
     await eventually(all_read, 20, "messages of each partition")
+
+
+async def test_a_reader_that_its_group_has_forgotten_joins_again(settings: KafkaSettings, subscribe: Callable[[], Subscriber]) -> None:
+    """Kafka's client may wait for ever for an answer to its joining, with no partitions and without a word."""
+    one = subscribe()
+
+    async def has_all() -> bool:
+        await one.batch(1, 0.05)
+        return len(one.partitions) == PARTITIONS
+
+    await eventually(has_all, 30, "all partitions")
+    one._consumer.unsubscribe()  # as good as forgotten: no member, no partitions, no error
+    await eventually(has_all, 60, "all partitions again")
+
+
+async def test_a_reader_that_has_nothing_to_do_stays(settings: KafkaSettings, subscribe: Callable[[], Subscriber]) -> None:
+    """There may be more readers than partitions: that is no reason to join again, which would stir up all others."""
+    readers = [subscribe() for _ in range(PARTITIONS + 1)]
+
+    async def shared() -> bool:
+        await asyncio.gather(*(reader.batch(1, 0.05) for reader in readers))
+        return sorted(len(reader.partitions) for reader in readers) == [0, *[1] * PARTITIONS]
+
+    await eventually(shared, 60, "a partition for all but one")
+    (idle,) = [reader for reader in readers if not reader.partitions]
+    consumer = idle._consumer
+    for _ in range(3 * _POLLS_WITHOUT_PARTITIONS):
+        await asyncio.gather(*(reader.batch(1, 0.05) for reader in readers))
+    assert idle._consumer is consumer

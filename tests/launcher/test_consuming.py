@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from confluent_kafka import Consumer
 from prometheus_client import REGISTRY
 
 from contracts.event import LauncherEvent
@@ -26,11 +27,11 @@ class Reader:
         return f"{self.kafka.topics.prefix}.readers"
 
     @contextmanager
-    def running(self) -> "Iterator[Reader]":
+    def running(self, loop_type: type[MessageLoop] = MessageLoop) -> "Iterator[Reader]":
         stop = threading.Event()
         topics = self.kafka.topics
         subscription = Subscription(self.kafka.client, topics, topics.commands, self.group)
-        loop = MessageLoop(subscription, self._handle, Publisher(self.kafka.client, topics.events))
+        loop = loop_type(subscription, self._handle, Publisher(self.kafka.client, topics.events))
         thread = threading.Thread(target=loop.run, args=(stop,))
         thread.start()
         try:
@@ -46,6 +47,19 @@ class Reader:
             raise RuntimeError("a bug")
         self.seen.append(value)
         return []
+
+
+class Forgotten(MessageLoop):
+    """Its first consumer is none of the group's, and waits for ever: it has no partitions and no error."""
+
+    was_forgotten = False
+
+    def _consumer(self) -> Consumer:
+        consumer = super()._consumer()
+        if not self.was_forgotten:
+            consumer.unsubscribe()
+            self.was_forgotten = True
+        return consumer
 
 
 def send(kafka: KafkaProbe, first: int, last: int) -> list[bytes]:
@@ -142,3 +156,10 @@ def test_told_to_end_it_finishes_the_message_in_hand_and_leaves_those_behind_it(
     with second.running():
         eventually(lambda: len(second.seen) == 39, "the others", timeout=30)
     assert sorted(first.seen + second.seen) == sorted(sent), "none lost, none twice"
+
+
+def test_a_reader_that_its_group_has_forgotten_joins_again(kafka: KafkaProbe) -> None:
+    values = send(kafka, 0, 3)
+    reader = Reader(kafka)
+    with reader.running(Forgotten):
+        eventually(lambda: sorted(reader.seen) == values, "every message", 60)

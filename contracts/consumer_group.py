@@ -1,0 +1,48 @@
+"""Whether a consumer group of Kafka still knows one of its readers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka.admin import AdminClient
+
+_ANSWER_SECONDS = 5.0
+
+
+class Membership:
+    """Notices that a reader without partitions was forgotten by its group.
+
+    A group's coordinator that is taken away while the group forms can leave a reader waiting for an answer that never comes: the client
+    reports nothing, reads nothing, and does not join again. That a reader has no partitions says little, since there may be more readers
+    than partitions; that the broker does not know it as a member says all.
+
+    Args:
+        kafka: what every client of the installation is told.
+        patience: how often in succession a reader is seen without partitions before the broker is asked.
+    """
+
+    def __init__(self, kafka: Mapping[str, Any], group: str, patience: int) -> None:
+        self._kafka = dict(kafka)
+        self._group = group
+        self._patience = patience
+        self._without = 0
+
+    def is_lost(self, consumer: Consumer) -> bool:
+        """Ask after each poll that gave nothing. Whether the reader is to be replaced by a new one; now and then it takes a few seconds."""
+        if consumer.assignment():
+            self._without = 0
+            return False
+        self._without += 1
+        if self._without < self._patience:
+            return False
+        self._without = 0
+        return self._is_forgotten(consumer)
+
+    def _is_forgotten(self, consumer: Consumer) -> bool:
+        admin = AdminClient(self._kafka)  # by name: without a client nobody would answer
+        try:
+            asked = admin.describe_consumer_groups([self._group], request_timeout=_ANSWER_SECONDS)
+            found = asked[self._group].result(2 * _ANSWER_SECONDS)
+        except (KafkaException, TimeoutError):
+            return False  # who cannot be asked now is asked again
+        return consumer.memberid() not in {member.member_id for member in found.members}

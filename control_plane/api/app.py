@@ -71,6 +71,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         version=version("stratum"),
         summary="Trigger an action on an entity's data version; get back sealed, reproducible Parquet.",
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect without a body is no answer that a program understands
     )
     app.state.services = services
     # the callback's fixed path comes before the paths with a process id

@@ -191,6 +191,7 @@ async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Proces
     response_model=Process,
     responses={
         202: {"description": "A new process for the same request.", **_LINKS},
+        200: {"model": Process, "description": "It was sent again before, or its work is done or being done: by this process.", **_LINKS},
         **documented(*_COMMON, Forbidden, ImageNotAllowed, NotFound, Conflict, Retired, StorageUsedUp, TooManyHeld),
     },
 )

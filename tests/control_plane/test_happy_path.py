@@ -174,3 +174,11 @@ async def test_processes_are_listed_newest_first(acme: Caller) -> None:
     assert (await acme.ok("GET", "/v1/processes?state=failed"))["items"] == []
     assert (await acme.get("/v1/processes?cursor=nonsense")).status_code == 422
     assert (await acme.get("/v1/processes?state=sleeping")).json()["errors"][0]["pointer"] == "/query/state"
+
+
+async def test_a_path_with_a_slash_too_many_is_told_so(still: Installation) -> None:
+    """A redirect without a document is nothing that a program understands."""
+    async with still.api() as client:
+        caller = await still.tenant(client)
+        answer = await caller.get("/v1/processes/")
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")

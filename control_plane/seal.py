@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +11,31 @@ from pydantic import ValidationError
 from contracts.layout import DatasetPath
 from contracts.manifest import Manifest
 from control_plane.errors import AlreadyExists, ObjectMissing, ProposalRejected, StorageUnavailable, TooMuch
-from control_plane.storage import Storage
+from control_plane.storage import MOST_BYTES, Storage
 
 
-def put_manifest(storage: Storage, path: DatasetPath, manifest: Manifest) -> tuple[Manifest, str]:
+@dataclass(frozen=True, slots=True)
+class Sealable:
+    """A manifest that only needs to be put, with its bytes."""
+
+    path: DatasetPath
+    manifest: Manifest
+    body: bytes
+
+
+def sealable(path: DatasetPath, manifest: Manifest) -> Sealable:
+    """Everything that can go wrong with a manifest itself goes wrong here, before anything is put.
+
+    Raises:
+        ProposalRejected: it is larger than its readers read.
+    """
+    body = manifest.to_bytes()
+    if len(body) > MOST_BYTES:
+        raise ProposalRejected(f"its manifest would have {len(body)} bytes, more than the {MOST_BYTES} that are read: write fewer files")
+    return Sealable(path, manifest, body)
+
+
+def put_manifest(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
     """Put the manifest create-only and return what is sealed now, with the hash of its bytes.
 
     A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost. So does one of an
@@ -23,19 +45,19 @@ def put_manifest(storage: Storage, path: DatasetPath, manifest: Manifest) -> tup
         ProposalRejected: another run's manifest is there.
         StorageUnavailable: the store does not answer; try again later.
     """
-    body = manifest.to_bytes()
+    path = new.path
     for pause in (0.1, 0.5, None):
         try:
-            storage.put_new(path.root.bucket, path.manifest_key, body)
+            storage.put_new(path.root.bucket, path.manifest_key, new.body)
         except AlreadyExists:
-            return _existing(storage, path, manifest)
+            return _existing(storage, path, new.manifest)
         except StorageUnavailable:
             # 409 while another PUT is under way, or a lost answer: the next try, or a read, decides
             if pause is None:
                 raise
             time.sleep(pause)
         else:
-            return manifest, _digest(body)
+            return new.manifest, _digest(new.body)
     raise AssertionError("unreachable")
 
 
@@ -44,7 +66,7 @@ def find_manifest(storage: Storage, path: DatasetPath, process_id: UUID, run_id:
     try:
         body = storage.get(path.root.bucket, path.manifest_key)
         found = Manifest.model_validate_json(body)
-    except (ObjectMissing, ValidationError):
+    except (ObjectMissing, ValidationError, TooMuch):
         return None
     return (found, _digest(body)) if (found.process_id, found.run_id) == (process_id, run_id) else None
 

@@ -62,6 +62,12 @@ WHERE (process_id, step, number) IN (
     ORDER BY seal_lease_until NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING process_id;
 
+-- name: put_off_seal!
+-- Each wait is as long as all before it together, within bounds.
+UPDATE attempts SET seal_lease_until = clock_timestamp()
+    + least(greatest(clock_timestamp() - sealing_at, interval '10 seconds'), interval '10 minutes')
+WHERE process_id = :process_id AND state = 'sealing';
+
 -- name: begin_manifest$
 -- From here on a manifest may lie in the store, whatever is heard of it. No row: the attempt has ended meanwhile, or its folder is being swept.
 UPDATE attempts a SET manifest_put_at = coalesce(manifest_put_at, clock_timestamp())

@@ -16,7 +16,8 @@ from contracts.manifest import Manifest
 from contracts.proposal import Proposal
 from control_plane import lifecycle, proposals, seal
 from control_plane.errors import StorageUnavailable
-from control_plane.reconcile import Reconciler, seal_next
+from control_plane.reconcile import Reconciler
+from control_plane.sealing import seal_next
 from tests.control_plane.caller import ENTITY, TABLE, VERSION, Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation, prepare_topics, running
@@ -222,7 +223,7 @@ class Complete:
         assert current is not None
         (checked,) = proposals.checked(reconciler.storage, current, reconciler.settings)
         manifest = proposals.manifest(current, checked, current.now).model_copy(update=changes)
-        return seal.put_manifest(reconciler.storage, checked.path, manifest)[0]
+        return seal.put_manifest(reconciler.storage, seal.sealable(checked.path, manifest))[0]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

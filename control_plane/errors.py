@@ -36,6 +36,10 @@ class ProposalRejected(ControlPlaneError):
     """What a run says it made is not what lies there, or not what it was granted."""
 
 
+class EventRefused(ControlPlaneError):
+    """What a message of the launcher says cannot be true; nothing of it is used."""
+
+
 class Refusal(ControlPlaneError):
     """A request that is answered with a problem document. `detail` says what happened and what to do."""
 

@@ -11,11 +11,15 @@ from contracts.event import CommandRefused, JobEnded, JobPending, JobSubmitted, 
 from contracts.states import AttemptState, ProcessState
 from control_plane import lifecycle
 from control_plane.database import Connection, Database, queries
+from control_plane.errors import EventRefused
 from control_plane.lifecycle import Current, Ending
 from control_plane.settings import TimingSettings
 from control_plane.zombies import end_zombies
 
 log = structlog.get_logger()
+
+_AHEAD_SECONDS = 5
+"""So far ahead of the database's clock may a list be: the server that gave it its time may have been another one."""
 
 ProposalLookup = Callable[[Current], Awaitable[bool]]
 """Whether the granted run left a proposal; asks the object store."""
@@ -37,7 +41,11 @@ _TAKEN_AWAY = frozenset({"killed", "vanished", "evicted", "absent"})
 
 
 async def apply(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, event: LauncherEvent) -> None:
-    """Take one event into account."""
+    """Take one event into account.
+
+    Raises:
+        EventRefused: it cannot be true, and nothing of it was used.
+    """
     if isinstance(event, Relist):
         await _relist(database, timing, has_proposal, event)
         return
@@ -92,7 +100,11 @@ async def _relist(database: Database, timing: TimingSettings, has_proposal: Prop
     """Lost needs both: the lease is over, and a complete list that was begun after that does not have the job."""
     live = {_key(ref) for ref in relist.live}
     async with database.connection() as connection:
-        await queries.observe(connection, cluster=relist.cluster, began_at=relist.began_at, unseen=list(relist.unseen))
+        facts = {"cluster": relist.cluster, "began_at": relist.began_at, "unseen": list(relist.unseen)}
+        began_at = await queries.observe(connection, **facts, ahead_seconds=_AHEAD_SECONDS)
+        if began_at is None:
+            raise EventRefused(f"a list of jobs that was begun at {relist.began_at.isoformat()}, later than now")
+        relist = relist.model_copy(update={"began_at": began_at})
         found = queries.attempts_of_cluster(connection, cluster=relist.cluster, began_at=relist.began_at, unseen=list(relist.unseen))
         rows = [row async for row in found]
     for row in rows:

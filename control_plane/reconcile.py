@@ -15,7 +15,7 @@ from control_plane import metrics, observations, proposals
 from control_plane.broker import Outgoing, Publisher, Subscriber
 from control_plane.database import Database
 from control_plane.deadlines import enforce_deadlines, tell_on_the_way, tell_unwatched
-from control_plane.errors import StorageUnavailable, Unavailable
+from control_plane.errors import EventRefused, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current
 from control_plane.role import connected, pause
 from control_plane.sealing import seal_next
@@ -116,6 +116,9 @@ async def _handle(reconciler: Reconciler, subscriber: Subscriber, dead_letters: 
         except (Unavailable, StorageUnavailable) as error:
             log.warning("waiting", work="events", error=str(error))
             await subscriber.keep_alive(1)
+        except EventRefused as error:
+            await _bury(reconciler, subscriber, dead_letters, message, f"refused: {error}", stop)
+            return
         except Exception as error:
             # a defect that one message brings to light must not stop all others: it is kept, and said aloud
             log.exception("event not applied", type=event.type)
@@ -128,8 +131,9 @@ async def _handle(reconciler: Reconciler, subscriber: Subscriber, dead_letters: 
 async def _bury(
     reconciler: Reconciler, subscriber: Subscriber, dead_letters: Publisher, message: Message, reason: str, stop: asyncio.Event
 ) -> None:
-    """Put an unreadable message where a person can look at it, with the reason."""
-    log.error("unreadable event", topic=message.topic(), partition=message.partition(), offset=message.offset(), reason=reason[:1000])
+    """Put a message that cannot be used where a person can look at it, with the reason."""
+    metrics.EVENTS_REFUSED.inc()
+    log.error("event put aside", topic=message.topic(), partition=message.partition(), offset=message.offset(), reason=reason[:1000])
     topics = reconciler.settings.topics
     place = (str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
     key, value, headers = dead_letter(message.key(), message.value(), reason, *place)

@@ -49,6 +49,8 @@ async def sweep_folders(sweeper: Sweeper, tally: Tally, tenant: str, root: Stora
         if left.kept is None and tally.remove:
             with apart(tally, tenant, left.kind):
                 await remove(sweeper, tally, left)
+            if tenant in tally.unreachable:
+                return
         else:
             tally.found(left.kind, left.folder.size)
             tally.kept(left.kind, left.kept or NOT_ASKED)

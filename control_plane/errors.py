@@ -20,6 +20,10 @@ class StorageUnavailable(ControlPlaneError):
     """The object store does not answer, or answers with an error that may pass."""
 
 
+class StorageRefused(StorageUnavailable):
+    """The object store answers, and does not let us: as a rule a matter of one bucket's policy, which somebody may mend."""
+
+
 class ObjectMissing(ControlPlaneError):
     """There is no object under this key."""
 

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import structlog
 from confluent_kafka import Message
 from pydantic import ValidationError
 
-from contracts.event import launcher_event
+from contracts.event import JobEnded, LauncherEvent, launcher_event
 from contracts.pulse import Pulse
 from contracts.topics import dead_letter
 from control_plane import metrics, observations, proposals
@@ -25,18 +26,25 @@ from control_plane.sweeper import sweep as sweeps
 from control_plane.sweeper.sweeper import Sweeper
 
 log = structlog.get_logger()
+_MOST_LEFT = 1000
 _DEFECT_REST_SECONDS = 10
 """Until work that met a defect is taken up again: what it would do next may be sound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """The parts of the role."""
+    """The parts of the role.
+
+    Attributes:
+        left: ends of jobs whose tenant's store could not be asked for what the run left, to be taken up again. Only remembered: of
+            those that are forgotten a later list of jobs tells, though not how they ended.
+    """
 
     settings: ReconcileSettings
     database: Database
     storage: Storage
     pulse: Pulse = field(default_factory=Pulse)
+    left: dict[tuple[UUID, int, int], JobEnded] = field(default_factory=dict)
 
     async def has_proposal(self, current: Current) -> bool:
         """Whether the granted run of `current` left a proposal."""
@@ -51,6 +59,7 @@ async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) ->
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_events(reconciler, stop))
             tasks.create_task(_repeat(reconciler, stop, settings.poll_seconds, seal_next, "seal"))
+            tasks.create_task(_repeat(reconciler, stop, 5.0, take_up_left, "left events"))
             tasks.create_task(_repeat(reconciler, stop, 1.0, enforce_deadlines, "deadlines"))
             tasks.create_task(_repeat(reconciler, stop, 1.0, tell_unwatched, "unwatched"))
             tasks.create_task(_repeat(reconciler, stop, 1.0, tell_on_the_way, "on the way"))
@@ -113,7 +122,11 @@ async def _handle(reconciler: Reconciler, subscriber: Subscriber, dead_letters: 
         reconciler.pulse.beat("events")
         try:
             await observations.apply(reconciler.database, reconciler.settings, reconciler.has_proposal, event)
-        except (Unavailable, StorageUnavailable) as error:
+        except StorageUnavailable as error:
+            log.warning("event left for later", type=event.type, error=str(error))
+            leave(reconciler, event)
+            return
+        except Unavailable as error:
             log.warning("waiting", work="events", error=str(error))
             await subscriber.keep_alive(1)
         except EventRefused as error:
@@ -126,6 +139,28 @@ async def _handle(reconciler: Reconciler, subscriber: Subscriber, dead_letters: 
             return
         else:
             return
+
+
+def leave(reconciler: Reconciler, event: LauncherEvent) -> None:
+    """Remember the end of a job for later: one tenant's store must not keep the events of all others waiting."""
+    if isinstance(event, JobEnded) and len(reconciler.left) < _MOST_LEFT:
+        reconciler.left[(event.process_id, event.step, event.attempt)] = event
+
+
+async def take_up_left(reconciler: Reconciler) -> bool:
+    """Try what was left once more."""
+    for key, event in list(reconciler.left.items()):
+        reconciler.pulse.beat("left events")
+        try:
+            await observations.apply(reconciler.database, reconciler.settings, reconciler.has_proposal, event)
+        except StorageUnavailable:
+            continue
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("event not applied", type=event.type)
+        reconciler.left.pop(key, None)
+    return False
 
 
 async def _bury(

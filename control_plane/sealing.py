@@ -11,7 +11,7 @@ import structlog
 from contracts.states import AttemptState
 from control_plane import lifecycle, metrics, proposals, seal
 from control_plane.database import queries
-from control_plane.errors import ProposalRejected, StorageUnavailable, Unavailable
+from control_plane.errors import ProposalRejected, StorageRefused, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.proposals import Checked
 from control_plane.seal import Sealable
@@ -29,7 +29,7 @@ async def seal_next(reconciler: "Reconciler") -> bool:
     """Seal one attempt whose files are complete. Returns whether there was one.
 
     Raises:
-        StorageUnavailable, Unavailable: the attempt waits for its next turn.
+        StorageUnavailable, Unavailable: not one attempt's matter; it waits for its next turn.
     """
     async with reconciler.database.connection() as connection:
         taken = await queries.take_seal(connection, seconds=_SEAL_LEASE_SECONDS)
@@ -37,6 +37,11 @@ async def seal_next(reconciler: "Reconciler") -> bool:
         return False
     try:
         await _seal(reconciler, taken["process_id"])
+    except StorageRefused as error:
+        # as a rule one tenant's bucket: the seals of others go on at once
+        log.warning("a seal is put off", process_id=str(taken["process_id"]), error=str(error))
+        async with reconciler.database.connection() as connection:
+            await queries.put_off_seal(connection, process_id=taken["process_id"])
     except (StorageUnavailable, Unavailable):
         raise
     except Exception as error:

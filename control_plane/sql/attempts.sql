@@ -108,7 +108,7 @@ RETURNING least(:began_at::timestamptz, clock_timestamp());
 
 -- name: attempts_of_cluster
 -- Attempts that a relist says something about: their lease is over, or they are being cancelled.
-SELECT a.process_id, a.step, a.number AS attempt, a.state
+SELECT a.tenant, a.process_id, a.step, a.number AS attempt, a.state
 FROM attempts a JOIN processes p ON p.id = a.process_id
 WHERE a.cluster = :cluster AND a.tenant <> ALL (:unseen::text[]) AND (
     (a.state IN ('submitted', 'started') AND a.lease_until < :began_at)

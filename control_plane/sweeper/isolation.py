@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from control_plane.errors import StorageUnavailable, Unavailable
+from control_plane.errors import StorageRefused, StorageUnavailable, Unavailable
 from control_plane.sweeper.tally import Kind, Size, Tally
 
 log = structlog.get_logger()
@@ -15,6 +15,8 @@ log = structlog.get_logger()
 def apart(tally: Tally, tenant: str, kind: Kind) -> Iterator[None]:
     """What goes wrong inside concerns this left-over alone; a store that does not answer, the tenant's others of this sweep, too.
 
+    A store that answers and refuses may do so for this folder alone, and costs no time.
+
     Raises:
         Unavailable: without the database nothing can be swept.
     """
@@ -22,6 +24,10 @@ def apart(tally: Tally, tenant: str, kind: Kind) -> Iterator[None]:
         yield
     except Unavailable:
         raise
+    except StorageRefused as error:
+        log.warning("the store refuses to have a left-over swept", tenant=tenant, kind=kind.value, error=str(error))
+        tally.found(kind, Size())
+        tally.kept(kind, "the store does not let us")
     except StorageUnavailable as error:
         log.warning("a tenant's store could not be swept to its end", tenant=tenant, kind=kind.value, error=str(error))
         tally.unreachable.setdefault(tenant, error)

@@ -38,11 +38,11 @@ def sealable(path: DatasetPath, manifest: Manifest) -> Sealable:
 def put_manifest(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
     """Put the manifest create-only and return what is sealed now, with the hash of its bytes.
 
-    A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost. So does one of an
-    earlier attempt of the same process: that attempt sealed, and the database that knew of it was replaced by an older copy.
+    A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost. So does one of any other
+    run of the same process's step: that run sealed, and the database that knew of it was replaced by an older copy.
 
     Raises:
-        ProposalRejected: another run's manifest is there.
+        ProposalRejected: another process's manifest is there.
         StorageUnavailable: the store does not answer; try again later.
     """
     path = new.path
@@ -102,15 +102,14 @@ def _existing(storage: Storage, path: DatasetPath, mine: Manifest) -> tuple[Mani
         problem = error.errors(include_input=False, include_url=False)[0]["msg"][:500]
         raise ProposalRejected(f"{path.uri(path.manifest_key)} exists and is not a manifest: {problem}") from error
     same_run = (found.process_id, found.run_id) == (mine.process_id, mine.run_id)
-    if not same_run and not _is_of_earlier_attempt(found, mine):
+    if not same_run and not _is_of_same_step(found, mine):
         raise ProposalRejected(f"{path.uri(path.manifest_key)} was sealed by run {found.run_id} of process {found.process_id}")
     return found, _digest(body)
 
 
-def _is_of_earlier_attempt(found: Manifest, mine: Manifest) -> bool:
-    if found.step is None or mine.step is None or found.attempt is None or mine.attempt is None:
-        return False
-    return found.process_id == mine.process_id and found.step == mine.step and found.attempt < mine.attempt
+def _is_of_same_step(found: Manifest, mine: Manifest) -> bool:
+    """Whether another run of the same step sealed it. A database grants each attempt once, so only one that was replaced can have let it."""
+    return mine.process_id is not None and (found.process_id, found.step) == (mine.process_id, mine.step)
 
 
 def _digest(body: bytes) -> str:

@@ -299,18 +299,18 @@ async def test_a_taken_seal_is_left_to_its_sealer_until_its_lease_is_over(comple
     assert (await complete.acme.process(complete.process_id))["state"] == "succeeded"
 
 
-@pytest.mark.parametrize("foreign", ["another run's manifest", "no manifest at all"])
+@pytest.mark.parametrize("foreign", ["another process's manifest", "no manifest at all"])
 async def test_what_somebody_else_sealed_stays(foreign: str, complete: Complete) -> None:
     async with complete.installation.reconciler() as reconciler:
         if foreign == "no manifest at all":
             await complete.driver.put(complete.driver.path.manifest_key, b"I was here first")
         else:
-            await complete.dead_sealers_manifest(reconciler, run_id="another-run")
+            await complete.dead_sealers_manifest(reconciler, run_id="another-run", process_id=new_id())
         before = complete.driver.manifest()
         assert await seal_next(reconciler)
     failed = await complete.acme.process(complete.process_id)
     assert failed["state"] == "failed"
-    words = "was sealed by run another-run" if foreign == "another run's manifest" else "exists and is not a manifest"
+    words = "was sealed by run another-run" if foreign == "another process's manifest" else "exists and is not a manifest"
     assert words in failed["reason"]
     assert complete.driver.manifest() == before
     assert failed["artifacts"] == []

@@ -1,5 +1,6 @@
 """`_proposal.json`: what a run says it made. The control plane compares it with what lies there before it seals."""
 
+import sys
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -9,6 +10,9 @@ from contracts.identifiers import Identifier
 from contracts.model import Contract, ContractVersion, Count, StorableObject, Text
 
 _LONGEST_BOUND = 256
+_LARGEST_NUMBER = sys.float_info.max
+# JSON has no form for an infinite number, but many readers make one of 1e999
+_Finite = Annotated[float, Field(ge=-_LARGEST_NUMBER, le=_LARGEST_NUMBER, allow_inf_nan=False)]
 
 
 class DataFile(Contract):
@@ -29,11 +33,11 @@ class Column(Contract):
 
 
 class ColumnStatistics(Contract):
-    """Over all rows. Dates, timestamps and decimals are given as text; null where there are none, the type has no order, or the text is
-    too long or has NUL characters."""
+    """Over all rows. Dates, timestamps and decimals are given as text; null where there are none, the type has no order, the bound is
+    infinite or no number, or the text is too long or has NUL characters."""
 
-    min: str | int | float | bool | None = None
-    max: str | int | float | bool | None = None
+    min: str | int | _Finite | bool | None = None
+    max: str | int | _Finite | bool | None = None
     nulls: Count
 
     @field_validator("min", "max", mode="before")

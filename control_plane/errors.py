@@ -20,6 +20,10 @@ class StorageUnavailable(ControlPlaneError):
     """The object store does not answer, or answers with an error that may pass."""
 
 
+class StorageRefused(StorageUnavailable):
+    """The object store answers, and does not let us: as a rule a matter of one bucket's policy, which somebody may mend."""
+
+
 class ObjectMissing(ControlPlaneError):
     """There is no object under this key."""
 
@@ -34,6 +38,10 @@ class AlreadyExists(ControlPlaneError):
 
 class ProposalRejected(ControlPlaneError):
     """What a run says it made is not what lies there, or not what it was granted."""
+
+
+class EventRefused(ControlPlaneError):
+    """What a message of the launcher says cannot be true; nothing of it is used."""
 
 
 class Refusal(ControlPlaneError):

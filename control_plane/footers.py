@@ -1,7 +1,9 @@
 """What the footers of Parquet files say: rows, schema and column statistics. No data page is read."""
 
 import io
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -40,10 +42,19 @@ _SIMPLE: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Of a column in one file, as the footer has them; None where there are none."""
+
+    low: Any
+    high: Any
+    nulls: int
+
+
 def content(objects: list[ObjectInfo], tail: Tail) -> DatasetContent:
     """Rows, schema and statistics of the files; raises `UploadRefused` naming the file that is not Parquet or does not fit the others."""
     files: list[DataFile] = []
-    statistics: list[dict[str, ColumnStatistics]] = []
+    bounds: list[dict[str, _Bounds]] = []
     columns: tuple[Column, ...] | None = None
     for item in objects:
         name = item.key.rsplit("/", 1)[-1]
@@ -56,7 +67,7 @@ def content(objects: list[ObjectInfo], tail: Tail) -> DatasetContent:
                 f"{name} has another schema than the other files: {_difference(columns, found)}. All files of a dataset agree."
             )
         files.append(DataFile(key=item.key, size=item.size, rows=metadata.num_rows, etag=item.etag))
-        statistics.append(_statistics(metadata))
+        bounds.append(_bounds(metadata))
     if not columns:
         raise UploadRefused("The files have no columns.")
     rows = sum(file.rows for file in files)
@@ -68,7 +79,7 @@ def content(objects: list[ObjectInfo], tail: Tail) -> DatasetContent:
         bytes=sum(file.size for file in files),
         columns=columns,
         schema_fingerprint=schema_fingerprint(columns),
-        column_statistics=_merged(statistics),
+        column_statistics=_merged(bounds),
     )
 
 
@@ -130,40 +141,40 @@ def _end(chunk: Any) -> int:
     return int(begin + chunk.total_compressed_size)
 
 
-def _statistics(metadata: Any) -> dict[str, ColumnStatistics]:
+def _bounds(metadata: Any) -> dict[str, _Bounds]:
     """Of the flat columns whose every row group has statistics."""
-    result: dict[str, ColumnStatistics] = {}
+    result: dict[str, _Bounds] = {}
     for j in range(metadata.num_columns):
         column = metadata.schema.column(j)
         chunks = [metadata.row_group(i).column(j).statistics for i in range(metadata.num_row_groups)]
         if "." in column.path or any(chunk is None or chunk.null_count is None for chunk in chunks):
             continue
         with_range = [chunk for chunk in chunks if chunk.has_min_max]
-        result[column.name] = ColumnStatistics(
-            min=_plain(min(chunk.min for chunk in with_range)) if with_range else None,
-            max=_plain(max(chunk.max for chunk in with_range)) if with_range else None,
-            nulls=sum(chunk.null_count for chunk in chunks),
-        )
+        lows, highs = [chunk.min for chunk in with_range], [chunk.max for chunk in with_range]
+        result[column.name] = _Bounds(min(lows, default=None), max(highs, default=None), sum(chunk.null_count for chunk in chunks))
     return result
+
+
+def _merged(parts: list[dict[str, _Bounds]]) -> dict[str, ColumnStatistics]:
+    shared = set(parts[0]).intersection(*parts[1:])
+    return {name: _joined([part[name] for part in parts]) for name in parts[0] if name in shared}
+
+
+def _joined(parts: list[_Bounds]) -> ColumnStatistics:
+    """Of all files. Made fit for JSON only now: a bound that has no form there bounds the other files all the same."""
+    lows = [part.low for part in parts if part.low is not None]
+    highs = [part.high for part in parts if part.high is not None]
+    return ColumnStatistics(
+        min=_plain(min(lows, default=None)), max=_plain(max(highs, default=None)), nulls=sum(part.nulls for part in parts)
+    )
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
     if isinstance(value, bool | int | str) or value is None:
         return value
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
+        return value if math.isfinite(value) else None
     return None if isinstance(value, bytes) else str(value)
-
-
-def _merged(parts: list[dict[str, ColumnStatistics]]) -> dict[str, ColumnStatistics]:
-    shared = set(parts[0]).intersection(*parts[1:])
-    return {name: _join([part[name] for part in parts]) for name in parts[0] if name in shared}
-
-
-def _join(parts: list[ColumnStatistics]) -> ColumnStatistics:
-    lows: Any = [part.min for part in parts if part.min is not None]
-    highs: Any = [part.max for part in parts if part.max is not None]
-    return ColumnStatistics(min=min(lows, default=None), max=max(highs, default=None), nulls=sum(part.nulls for part in parts))
 
 
 def _difference(expected: tuple[Column, ...], found: tuple[Column, ...]) -> str:

@@ -1,6 +1,7 @@
-"""What the launcher saw, and what follows from it. Each message is one transaction, and safe to read twice."""
+"""What the launcher saw, and what follows from it. Each change is one transaction; every message is safe to read twice."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import asyncpg
@@ -11,11 +12,15 @@ from contracts.event import CommandRefused, JobEnded, JobPending, JobSubmitted, 
 from contracts.states import AttemptState, ProcessState
 from control_plane import lifecycle
 from control_plane.database import Connection, Database, queries
+from control_plane.errors import EventRefused, StorageRefused, StorageUnavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.settings import TimingSettings
 from control_plane.zombies import end_zombies
 
 log = structlog.get_logger()
+
+_AHEAD_SECONDS = 5
+"""So far ahead of the database's clock may a list be: the server that gave it its time may have been another one."""
 
 ProposalLookup = Callable[[Current], Awaitable[bool]]
 """Whether the granted run left a proposal; asks the object store."""
@@ -37,16 +42,22 @@ _TAKEN_AWAY = frozenset({"killed", "vanished", "evicted", "absent"})
 
 
 async def apply(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, event: LauncherEvent) -> None:
-    """Take one event into account."""
+    """Take one event into account.
+
+    Raises:
+        EventRefused: it cannot be true, and nothing of it was used.
+        StorageUnavailable: what became of the run cannot be told yet. Take the event again; else a later list of jobs decides.
+    """
     if isinstance(event, Relist):
         await _relist(database, timing, has_proposal, event)
+        return
+    if isinstance(event, JobEnded):
+        await _job_ended(database, timing, has_proposal, event)
         return
     async with database.transaction() as connection:
         current = await lifecycle.lock(connection, event.process_id, event.tenant)
         if current is None:
             log.warning("event of an unknown process", process_id=str(event.process_id))
-        elif isinstance(event, JobEnded):
-            await _ended(connection, timing, has_proposal, current, event)
         elif not current.is_about(event):
             log.info("event of an earlier attempt", process_id=str(event.process_id), attempt=event.attempt, type=event.type)
         elif isinstance(event, JobSubmitted):
@@ -68,12 +79,49 @@ async def _pending(connection: Connection, timing: TimingSettings, current: Curr
     await lifecycle.pending(connection, current, event.cause, queued=event.queued)
 
 
-async def _ended(connection: Connection, timing: TimingSettings, has_proposal: ProposalLookup, current: Current, event: JobEnded) -> None:
-    if not current.is_about(event):
-        return
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the store said of a run, if there was one. Asked while nothing is locked: a slow store keeps no report waiting."""
+
+    run_id: str | None
+    left_proposal: bool
+
+    def is_about(self, current: Current) -> bool:
+        """Whether there is nothing more to ask. Only a run that was granted meanwhile may have left something unseen."""
+        return current.attempt_state is not AttemptState.STARTED or current.run_id == self.run_id
+
+
+async def _asked(database: Database, has_proposal: ProposalLookup, ref: AttemptRef) -> _Asked:
+    async with database.transaction() as connection:
+        current = await lifecycle.lock(connection, ref.process_id, ref.tenant)
+    if current is None or not current.is_about(ref) or current.attempt_state is not AttemptState.STARTED:
+        return _Asked(None, left_proposal=False)
+    return _Asked(current.run_id, await has_proposal(current))
+
+
+async def _job_ended(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, event: JobEnded) -> None:
+    while True:
+        try:
+            asked = await _asked(database, has_proposal, event)
+        except StorageUnavailable:
+            await _wait_for_store(database, event, event)
+            raise
+        async with database.transaction() as connection:
+            current = await lifecycle.lock(connection, event.process_id, event.tenant)
+            if current is None:
+                log.warning("event of an unknown process", process_id=str(event.process_id))
+                return
+            if not current.is_about(event):
+                return
+            if asked.is_about(current):
+                await _ended(connection, timing, current, event, asked)
+                return
+
+
+async def _ended(connection: Connection, timing: TimingSettings, current: Current, event: JobEnded, asked: _Asked) -> None:
     if current.process_state is ProcessState.CANCELLING:
         await lifecycle.job_gone(connection, current)
-    elif await _finished_unheard(connection, has_proposal, current):
+    elif await _finished_unheard(connection, current, asked):
         return
     elif current.attempt_state is not AttemptState.SEALING and not current.attempt_state.is_final:
         state = AttemptState.LOST if event.outcome in _TAKEN_AWAY else AttemptState.FAILED
@@ -81,29 +129,46 @@ async def _ended(connection: Connection, timing: TimingSettings, has_proposal: P
         await lifecycle.ended(connection, current, Ending(state, _OUTCOMES[event.outcome], message, True), timing.retry_delay_seconds)
 
 
-async def _finished_unheard(connection: Connection, has_proposal: ProposalLookup, current: Current) -> bool:
+async def _finished_unheard(connection: Connection, current: Current, asked: _Asked) -> bool:
     """The run finished and its last callback was lost: its proposal, if there is one, stands in for it."""
-    if current.attempt_state is not AttemptState.STARTED or not await has_proposal(current):
+    if current.attempt_state is not AttemptState.STARTED or not asked.left_proposal:
         return False
     return await lifecycle.sealing(connection, current, None, current.last_sequence, witness="proposal")
+
+
+async def _wait_for_store(database: Database, ref: AttemptRef, ended: JobEnded | None = None) -> None:
+    """Say that the run's end is known and its outcome is not; and keep where its job was, so that a later list concerns it."""
+    async with database.transaction() as connection:
+        current = await lifecycle.lock(connection, ref.process_id, ref.tenant)
+        if current is None or not current.is_about(ref) or current.attempt_state is not AttemptState.STARTED:
+            return
+        if ended is not None:
+            await queries.note_job(connection, **current.key, job_name=ended.job_name, cluster=ended.cluster, resource_profile=None)
+        await lifecycle.note(connection, current, "waiting", "its job has ended; whether it left a result waits for the object store")
 
 
 async def _relist(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, relist: Relist) -> None:
     """Lost needs both: the lease is over, and a complete list that was begun after that does not have the job."""
     live = {_key(ref) for ref in relist.live}
     async with database.connection() as connection:
-        await queries.observe(connection, cluster=relist.cluster, began_at=relist.began_at, unseen=list(relist.unseen))
+        facts = {"cluster": relist.cluster, "began_at": relist.began_at, "unseen": list(relist.unseen)}
+        began_at = await queries.observe(connection, **facts, ahead_seconds=_AHEAD_SECONDS)
+        if began_at is None:
+            raise EventRefused(f"a list of jobs that was begun at {relist.began_at.isoformat()}, later than now")
+        relist = relist.model_copy(update={"began_at": began_at})
         found = queries.attempts_of_cluster(connection, cluster=relist.cluster, began_at=relist.began_at, unseen=list(relist.unseen))
         rows = [row async for row in found]
+    silent: set[str] = set()
     for row in rows:
-        async with database.transaction() as connection:
-            current = await lifecycle.lock(connection, row["process_id"])
-            if current is None or not _still_concerns(relist, current, row):
-                continue
-            if _key(current.ref) not in live:
-                await _absent(connection, timing, has_proposal, current)
-            elif current.attempt_state is AttemptState.STARTED:
-                await _silent(connection, timing, current, relist)
+        if _key(_ref(row)) in live:
+            await _present(database, timing, relist, row)
+        elif row["tenant"] not in silent:
+            try:
+                await _gone(database, timing, has_proposal, relist, row)
+            except StorageUnavailable as error:
+                log.warning("what became of a run waits for the object store", process_id=str(row["process_id"]), error=str(error))
+                if not isinstance(error, StorageRefused):  # each question may take as long again
+                    silent.add(row["tenant"])
     await end_zombies(database, relist)
 
 
@@ -114,12 +179,29 @@ def _still_concerns(relist: Relist, current: Current, seen: asyncpg.Record) -> b
     return current.attempt_state.is_final or (current.lease_until is not None and current.lease_until < relist.began_at)
 
 
-async def _absent(connection: Connection, timing: TimingSettings, has_proposal: ProposalLookup, current: Current) -> None:
-    if current.process_state is ProcessState.CANCELLING:
-        await lifecycle.job_gone(connection, current)
-    elif not await _finished_unheard(connection, has_proposal, current):
-        reason = "its job is gone and nothing was heard of it"
-        await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "JOB_LOST", reason, True), timing.retry_delay_seconds)
+async def _gone(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, relist: Relist, row: asyncpg.Record) -> None:
+    ref = _ref(row)
+    try:
+        asked = await _asked(database, has_proposal, ref)
+    except StorageUnavailable:
+        await _wait_for_store(database, ref)
+        raise
+    async with database.transaction() as connection:
+        current = await lifecycle.lock(connection, ref.process_id)
+        if current is None or not _still_concerns(relist, current, row) or not asked.is_about(current):
+            return
+        if current.process_state is ProcessState.CANCELLING:
+            await lifecycle.job_gone(connection, current)
+        elif not await _finished_unheard(connection, current, asked):
+            reason = "its job is gone and nothing was heard of it"
+            await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "JOB_LOST", reason, True), timing.retry_delay_seconds)
+
+
+async def _present(database: Database, timing: TimingSettings, relist: Relist, row: asyncpg.Record) -> None:
+    async with database.transaction() as connection:
+        current = await lifecycle.lock(connection, row["process_id"])
+        if current is not None and _still_concerns(relist, current, row) and current.attempt_state is AttemptState.STARTED:
+            await _silent(connection, timing, current, relist)
 
 
 async def _silent(connection: Connection, timing: TimingSettings, current: Current, relist: Relist) -> None:
@@ -131,6 +213,10 @@ async def _silent(connection: Connection, timing: TimingSettings, current: Curre
         await lifecycle.kill_job(connection, current)
         reason = "its job runs, but has stalled: it sends no heartbeats"
         await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "STALLED", reason, True), timing.retry_delay_seconds)
+
+
+def _ref(row: asyncpg.Record) -> AttemptRef:
+    return AttemptRef(tenant=row["tenant"], process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
 
 
 def _key(ref: AttemptRef) -> tuple[object, int, int]:

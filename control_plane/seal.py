@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,32 +11,53 @@ from pydantic import ValidationError
 from contracts.layout import DatasetPath
 from contracts.manifest import Manifest
 from control_plane.errors import AlreadyExists, ObjectMissing, ProposalRejected, StorageUnavailable, TooMuch
-from control_plane.storage import Storage
+from control_plane.storage import MOST_BYTES, Storage
 
 
-def put_manifest(storage: Storage, path: DatasetPath, manifest: Manifest) -> tuple[Manifest, str]:
-    """Put the manifest create-only and return what is sealed now, with the hash of its bytes.
+@dataclass(frozen=True, slots=True)
+class Sealable:
+    """A manifest that only needs to be put, with its bytes."""
 
-    A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost. So does one of an
-    earlier attempt of the same process: that attempt sealed, and the database that knew of it was replaced by an older copy.
+    path: DatasetPath
+    manifest: Manifest
+    body: bytes
+
+
+def sealable(path: DatasetPath, manifest: Manifest) -> Sealable:
+    """Everything that can go wrong with a manifest itself goes wrong here, before anything is put.
 
     Raises:
-        ProposalRejected: another run's manifest is there.
-        StorageUnavailable: the store does not answer; try again later.
+        ProposalRejected: it is larger than its readers read.
     """
     body = manifest.to_bytes()
+    if len(body) > MOST_BYTES:
+        raise ProposalRejected(f"its manifest would have {len(body)} bytes, more than the {MOST_BYTES} that are read: write fewer files")
+    return Sealable(path, manifest, body)
+
+
+def put_manifest(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
+    """Put the manifest create-only and return what is sealed now, with the hash of its bytes.
+
+    A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost. So does one of any other
+    run of the same process's step: that run sealed, and the database that knew of it was replaced by an older copy.
+
+    Raises:
+        ProposalRejected: another process's manifest is there.
+        StorageUnavailable: the store does not answer; try again later.
+    """
+    path = new.path
     for pause in (0.1, 0.5, None):
         try:
-            storage.put_new(path.root.bucket, path.manifest_key, body)
+            storage.put_new(path.root.bucket, path.manifest_key, new.body)
         except AlreadyExists:
-            return _existing(storage, path, manifest)
+            return _existing(storage, path, new.manifest)
         except StorageUnavailable:
             # 409 while another PUT is under way, or a lost answer: the next try, or a read, decides
             if pause is None:
                 raise
             time.sleep(pause)
         else:
-            return manifest, _digest(body)
+            return new.manifest, _digest(new.body)
     raise AssertionError("unreachable")
 
 
@@ -44,7 +66,7 @@ def find_manifest(storage: Storage, path: DatasetPath, process_id: UUID, run_id:
     try:
         body = storage.get(path.root.bucket, path.manifest_key)
         found = Manifest.model_validate_json(body)
-    except (ObjectMissing, ValidationError):
+    except (ObjectMissing, ValidationError, TooMuch):
         return None
     return (found, _digest(body)) if (found.process_id, found.run_id) == (process_id, run_id) else None
 
@@ -80,15 +102,14 @@ def _existing(storage: Storage, path: DatasetPath, mine: Manifest) -> tuple[Mani
         problem = error.errors(include_input=False, include_url=False)[0]["msg"][:500]
         raise ProposalRejected(f"{path.uri(path.manifest_key)} exists and is not a manifest: {problem}") from error
     same_run = (found.process_id, found.run_id) == (mine.process_id, mine.run_id)
-    if not same_run and not _is_of_earlier_attempt(found, mine):
+    if not same_run and not _is_of_same_step(found, mine):
         raise ProposalRejected(f"{path.uri(path.manifest_key)} was sealed by run {found.run_id} of process {found.process_id}")
     return found, _digest(body)
 
 
-def _is_of_earlier_attempt(found: Manifest, mine: Manifest) -> bool:
-    if found.step is None or mine.step is None or found.attempt is None or mine.attempt is None:
-        return False
-    return found.process_id == mine.process_id and found.step == mine.step and found.attempt < mine.attempt
+def _is_of_same_step(found: Manifest, mine: Manifest) -> bool:
+    """Whether another run of the same step sealed it. A database grants each attempt once, so only one that was replaced can have let it."""
+    return mine.process_id is not None and (found.process_id, found.step) == (mine.process_id, mine.step)
 
 
 def _digest(body: bytes) -> str:

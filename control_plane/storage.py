@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.trust import trusted_file
-from control_plane.errors import AlreadyExists, ObjectMissing, StorageUnavailable, TooMuch
+from control_plane.errors import AlreadyExists, ObjectMissing, StorageRefused, StorageUnavailable, TooMuch
 from control_plane.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -218,6 +218,7 @@ def _translated(bucket: str, key: str) -> Iterator[None]:
             raise AlreadyExists(f"s3://{bucket}/{key} exists") from error
         if status == 404:
             raise ObjectMissing(f"s3://{bucket}/{key} does not exist") from error
-        raise StorageUnavailable(f"the object store answered {status} {code} for s3://{bucket}/{key}") from error
+        kind = StorageRefused if status in (401, 403) else StorageUnavailable
+        raise kind(f"the object store answered {status} {code} for s3://{bucket}/{key}") from error
     except BotoCoreError as error:
         raise StorageUnavailable(f"the object store does not answer for s3://{bucket}/{key}: {type(error).__name__}") from error

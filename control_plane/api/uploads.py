@@ -141,7 +141,11 @@ async def _seal(connection: Connection, storage: Storage, tenant: str, row: asyn
     content = await asyncio.to_thread(_checked, storage, path, objects)
     manifest = _manifest(tenant, path, row["id"], content, row["now"])
     try:
-        sealed, digest = await asyncio.to_thread(seal.put_manifest, storage, path, manifest)
+        sealable = seal.sealable(path, manifest)
+    except ProposalRejected as error:
+        raise UploadRefused(f"The dataset cannot be sealed: {error}.") from error
+    try:
+        sealed, digest = await asyncio.to_thread(seal.put_manifest, storage, sealable)
     except ProposalRejected as error:
         raise NameTaken(f"The dataset exists already: {error}.") from error
     await queries.register_dataset(connection, **seal.registration(path, sealed, digest, row["id"]))

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from contracts.layout import DatasetPath
 from contracts.tombstone import Tombstone
-from control_plane.errors import AlreadyExists, ControlPlaneError, ObjectMissing
+from control_plane.errors import AlreadyExists, ControlPlaneError, ObjectMissing, TooMuch
 from control_plane.storage import Storage
 
 
@@ -22,6 +22,8 @@ def read_tombstone(storage: Storage, path: DatasetPath) -> Tombstone | None:
         return Tombstone.model_validate_json(storage.get(path.root.bucket, path.tombstone_key))
     except ObjectMissing:
         return None
+    except TooMuch as error:
+        raise BadTombstone(f"{path.uri(path.tombstone_key)} is not a tombstone: {error}") from error
     except ValidationError as error:
         raise BadTombstone(f"{path.uri(path.tombstone_key)} is not a tombstone: {error.errors()[0]['msg']}") from error
 

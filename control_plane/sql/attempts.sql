@@ -62,6 +62,12 @@ WHERE (process_id, step, number) IN (
     ORDER BY seal_lease_until NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING process_id;
 
+-- name: put_off_seal!
+-- Each wait is as long as all before it together, within bounds.
+UPDATE attempts SET seal_lease_until = clock_timestamp()
+    + least(greatest(clock_timestamp() - sealing_at, interval '10 seconds'), interval '10 minutes')
+WHERE process_id = :process_id AND state = 'sealing';
+
 -- name: begin_manifest$
 -- From here on a manifest may lie in the store, whatever is heard of it. No row: the attempt has ended meanwhile, or its folder is being swept.
 UPDATE attempts a SET manifest_put_at = coalesce(manifest_put_at, clock_timestamp())
@@ -79,7 +85,7 @@ SELECT * FROM (
         WHEN a.state = 'started' AND a.deadline + make_interval(secs => :grace_seconds) < clock_timestamp() THEN 'time'
         END AS deadline
     FROM attempts a JOIN steps s ON s.process_id = a.process_id AND s.number = a.step
-    LEFT JOIN observations o ON o.cluster = a.cluster AND a.tenant <> ALL (o.unseen)
+    LEFT JOIN observations o ON o.cluster = a.cluster AND a.tenant <> ALL (o.unseen) AND o.began_at <= clock_timestamp()
     WHERE a.state IN ('released', 'published', 'submitted', 'started')
 ) open WHERE deadline IS NOT NULL;
 
@@ -89,14 +95,20 @@ SELECT a.process_id, a.number AS attempt, a.state FROM attempts a JOIN processes
 WHERE a.released_at + make_interval(secs => :seconds) < clock_timestamp() AND p.state = 'queued'
   AND ((a.state = 'released' AND p.reason <> :released) OR (a.state = 'published' AND p.reason <> :published));
 
--- name: observe!
-INSERT INTO observations (cluster, began_at, unseen) VALUES (:cluster, :began_at, :unseen::text[])
-ON CONFLICT (cluster) DO UPDATE SET began_at = greatest(observations.began_at, excluded.began_at), received_at = now(),
-    unseen = CASE WHEN excluded.began_at >= observations.began_at THEN excluded.unseen ELSE observations.unseen END;
+-- name: observe$
+-- When the list was begun, by this database's clock: a little ahead counts as now. No row: it claims to come from the future, and is not used.
+-- Such a claim that was stored once gives way to any later list, or it would outlast them all.
+INSERT INTO observations AS o (cluster, began_at, unseen)
+SELECT :cluster, least(:began_at::timestamptz, clock_timestamp()), :unseen::text[]
+WHERE :began_at::timestamptz <= clock_timestamp() + make_interval(secs => :ahead_seconds)
+ON CONFLICT (cluster) DO UPDATE SET received_at = now(),
+    began_at = CASE WHEN o.began_at > clock_timestamp() THEN excluded.began_at ELSE greatest(o.began_at, excluded.began_at) END,
+    unseen = CASE WHEN o.began_at > clock_timestamp() OR excluded.began_at >= o.began_at THEN excluded.unseen ELSE o.unseen END
+RETURNING least(:began_at::timestamptz, clock_timestamp());
 
 -- name: attempts_of_cluster
 -- Attempts that a relist says something about: their lease is over, or they are being cancelled.
-SELECT a.process_id, a.step, a.number AS attempt, a.state
+SELECT a.tenant, a.process_id, a.step, a.number AS attempt, a.state
 FROM attempts a JOIN processes p ON p.id = a.process_id
 WHERE a.cluster = :cluster AND a.tenant <> ALL (:unseen::text[]) AND (
     (a.state IN ('submitted', 'started') AND a.lease_until < :began_at)
@@ -106,7 +118,8 @@ WHERE a.cluster = :cluster AND a.tenant <> ALL (:unseen::text[]) AND (
 -- Attempts of which nothing was heard for two leases, while their cluster was not looked at either.
 SELECT a.process_id, a.step, a.number AS attempt, a.state FROM attempts a JOIN processes p ON p.id = a.process_id
 WHERE a.state IN ('submitted', 'started') AND a.lease_until + make_interval(secs => :lease_seconds) < clock_timestamp() AND p.reason <> :reason
-  AND NOT EXISTS (SELECT FROM observations o WHERE o.cluster = a.cluster AND o.began_at > a.lease_until AND a.tenant <> ALL (o.unseen));
+  AND NOT EXISTS (SELECT FROM observations o WHERE o.cluster = a.cluster AND o.began_at > a.lease_until AND o.began_at <= clock_timestamp()
+      AND a.tenant <> ALL (o.unseen));
 
 -- name: note_silence!
 UPDATE attempts SET silent_since = coalesce(silent_since, clock_timestamp())

@@ -56,13 +56,15 @@ SELECT EXISTS (SELECT FROM swept_folders f JOIN attempts a ON a.tenant = f.tenan
     WHERE a.process_id = :process_id AND a.step = :step AND a.number = :attempt);
 
 -- name: runs_to_sweep
--- Folders of runs that ended without a manifest, long enough ago that none of their writers can be alive.
-SELECT a.tenant, a.process_id, a.step, a.number AS attempt, a.run_id, s.entity_id, s.output_data_version, s.output_dataset, s.rejected_dataset,
+-- Folders of runs that ended without a manifest, long enough ago that none of their writers can be alive; those after a given one, if any.
+SELECT a.ended_at, a.tenant, a.process_id, a.step, a.number AS attempt, a.run_id, s.entity_id, s.output_data_version, s.output_dataset, s.rejected_dataset,
        t.bucket, t.prefix
 FROM attempts a JOIN steps s ON s.process_id = a.process_id AND s.number = a.step JOIN tenants t ON t.id = a.tenant
 WHERE a.swept_at IS NULL AND a.run_id IS NOT NULL AND a.state IN ('failed', 'lost', 'cancelled')
   AND a.ended_at + make_interval(secs => :grace_seconds + coalesce((s.limits->>'time_limit_seconds')::integer, 0)) < clock_timestamp()
-ORDER BY a.ended_at LIMIT :limit;
+  AND (:ended_at::timestamptz IS NULL
+    OR (a.ended_at, a.process_id, a.step, a.number) > (:ended_at::timestamptz, :process_id::uuid, :step::integer, :attempt::integer))
+ORDER BY a.ended_at, a.process_id, a.step, a.number LIMIT :limit;
 
 -- name: mark_swept!
 UPDATE attempts SET swept_at = now() WHERE process_id = :process_id AND step = :step AND number = :attempt;
@@ -71,9 +73,10 @@ UPDATE attempts SET swept_at = now() WHERE process_id = :process_id AND step = :
 SELECT id FROM uploads WHERE state = 'open' AND expires_at < clock_timestamp() LIMIT 100;
 
 -- name: uploads_to_sweep
-SELECT u.tenant, u.id, u.entity_id, u.data_version, u.dataset, t.bucket, t.prefix FROM uploads u JOIN tenants t ON t.id = u.tenant
+SELECT u.expires_at, u.tenant, u.id, u.entity_id, u.data_version, u.dataset, t.bucket, t.prefix FROM uploads u JOIN tenants t ON t.id = u.tenant
 WHERE u.state = 'expired' AND u.swept_at IS NULL AND u.expires_at + make_interval(secs => :grace_seconds) < clock_timestamp()
-ORDER BY u.expires_at LIMIT :limit;
+  AND (:expires_at::timestamptz IS NULL OR (u.expires_at, u.id) > (:expires_at::timestamptz, :id::uuid))
+ORDER BY u.expires_at, u.id LIMIT :limit;
 
 -- name: mark_upload_swept!
 UPDATE uploads SET swept_at = now() WHERE id = :id;

@@ -4,6 +4,7 @@ from typing import Any
 
 from contracts.layout import DatasetPath, StorageRoot
 from control_plane.database import queries
+from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.removal import Kept, Removed, remove_folder
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import Kind, Size, Tally
@@ -20,37 +21,53 @@ async def expire_uploads(sweeper: Sweeper) -> None:
             await queries.close_upload(connection, id=upload_id, state="expired")
 
 
-async def sweep_runs(sweeper: Sweeper, tally: Tally) -> bool:
-    """Runs whose attempt ended without a dataset. Returns whether there are more."""
-    async with sweeper.database.connection() as connection:
-        grace = sweeper.settings.sweep_grace_seconds
-        rows = [dict(row) async for row in queries.runs_to_sweep(connection, grace_seconds=grace, limit=_BATCH)]
-    settled = 0
-    for row in rows:
-        outcomes = [
-            await _take(sweeper, tally, Kind.RUN_FOLDER, row, row["output_data_version"], name, row["run_id"])
-            for name in filter(None, (row["output_dataset"], row["rejected_dataset"]))
-        ]
-        if not any(isinstance(outcome, Kept) and outcome.passing for outcome in outcomes):
-            async with sweeper.database.connection() as connection:
-                await queries.mark_swept(connection, process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
-            settled += 1
-    return len(rows) == _BATCH and settled > 0
+async def sweep_runs(sweeper: Sweeper, tally: Tally) -> None:
+    """Runs whose attempt ended without a dataset, each once."""
+    after: dict[str, Any] = {"ended_at": None, "process_id": None, "step": None, "attempt": None}
+    while True:
+        async with sweeper.database.connection() as connection:
+            grace = sweeper.settings.sweep_grace_seconds
+            rows = [dict(row) async for row in queries.runs_to_sweep(connection, grace_seconds=grace, limit=_BATCH, **after)]
+        for row in rows:
+            if row["tenant"] not in tally.unreachable:
+                with apart(tally, row["tenant"], Kind.RUN_FOLDER):
+                    await _sweep_run(sweeper, tally, row)
+        if len(rows) < _BATCH:
+            return
+        after = {name: rows[-1][name] for name in after}
 
 
-async def sweep_uploads(sweeper: Sweeper, tally: Tally) -> bool:
-    """Uploads that expired, were given up or were refused. Returns whether there are more."""
-    async with sweeper.database.connection() as connection:
-        grace = sweeper.settings.sweep_grace_seconds
-        rows = [dict(row) async for row in queries.uploads_to_sweep(connection, grace_seconds=grace, limit=_BATCH)]
-    settled = 0
-    for row in rows:
-        outcome = await _take(sweeper, tally, Kind.UPLOAD, row, row["data_version"], row["dataset"], str(row["id"]))
-        if not (isinstance(outcome, Kept) and outcome.passing):
-            async with sweeper.database.connection() as connection:
-                await queries.mark_upload_swept(connection, id=row["id"])
-            settled += 1
-    return len(rows) == _BATCH and settled > 0
+async def _sweep_run(sweeper: Sweeper, tally: Tally, row: dict[str, Any]) -> None:
+    outcomes = [
+        await _take(sweeper, tally, Kind.RUN_FOLDER, row, row["output_data_version"], name, row["run_id"])
+        for name in filter(None, (row["output_dataset"], row["rejected_dataset"]))
+    ]
+    if not any(isinstance(outcome, Kept) and outcome.passing for outcome in outcomes):
+        async with sweeper.database.connection() as connection:
+            await queries.mark_swept(connection, process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
+
+
+async def sweep_uploads(sweeper: Sweeper, tally: Tally) -> None:
+    """Uploads that expired, were given up or were refused, each once."""
+    after: dict[str, Any] = {"expires_at": None, "id": None}
+    while True:
+        async with sweeper.database.connection() as connection:
+            grace = sweeper.settings.sweep_grace_seconds
+            rows = [dict(row) async for row in queries.uploads_to_sweep(connection, grace_seconds=grace, limit=_BATCH, **after)]
+        for row in rows:
+            if row["tenant"] not in tally.unreachable:
+                with apart(tally, row["tenant"], Kind.UPLOAD):
+                    await _sweep_upload(sweeper, tally, row)
+        if len(rows) < _BATCH:
+            return
+        after = {name: rows[-1][name] for name in after}
+
+
+async def _sweep_upload(sweeper: Sweeper, tally: Tally, row: dict[str, Any]) -> None:
+    outcome = await _take(sweeper, tally, Kind.UPLOAD, row, row["data_version"], row["dataset"], str(row["id"]))
+    if not (isinstance(outcome, Kept) and outcome.passing):
+        async with sweeper.database.connection() as connection:
+            await queries.mark_upload_swept(connection, id=row["id"])
 
 
 async def _take(

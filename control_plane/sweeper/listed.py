@@ -13,6 +13,7 @@ from contracts.layout import DatasetPath, StorageRoot
 from control_plane.database import queries
 from control_plane.sweeper.ended import count
 from control_plane.sweeper.folders import DatasetFolder, RunFolder, datasets, why_kept
+from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.makers import makers_of
 from control_plane.sweeper.removal import named, remove_folder
 from control_plane.sweeper.sweeper import Sweeper
@@ -46,7 +47,10 @@ async def sweep_folders(sweeper: Sweeper, tally: Tally, tenant: str, root: Stora
     """Look at every folder under a tenant's root."""
     async for left in find(sweeper, tenant, root):
         if left.kept is None and tally.remove:
-            await remove(sweeper, tally, left)
+            with apart(tally, tenant, left.kind):
+                await remove(sweeper, tally, left)
+            if tenant in tally.unreachable:
+                return
         else:
             tally.found(left.kind, left.folder.size)
             tally.kept(left.kind, left.kept or NOT_ASKED)

@@ -18,7 +18,7 @@ from contracts.layout import DatasetPath
 from contracts.manifest import Manifest
 from control_plane import metrics
 from control_plane.database import queries
-from control_plane.errors import ObjectMissing
+from control_plane.errors import ObjectMissing, TooMuch
 from control_plane.storage import ObjectInfo, Storage
 from control_plane.sweeper.makers import as_upload_id
 from control_plane.sweeper.sweeper import Sweeper
@@ -88,7 +88,7 @@ async def _why_refused(sweeper: Sweeper, key: dict[str, Any]) -> Kept:
 
 def _remove(storage: Storage, path: DatasetPath, run_id: str) -> Removed | Kept:
     bucket, size = path.root.bucket, Size()
-    for piece in _pieces(storage.list(bucket, path.run_prefix(run_id)), first=path.proposal_key(run_id)):
+    for piece in _pieces(storage, path, run_id):
         kept = named(storage, path, run_id)
         if kept is not None:
             if size.objects:
@@ -106,6 +106,9 @@ def named(storage: Storage, path: DatasetPath, run_id: str) -> Kept | None:
         manifest = Manifest.model_validate_json(storage.get(path.root.bucket, path.manifest_key))
     except ObjectMissing:
         return None
+    except TooMuch as error:
+        log.warning("a manifest is too large; the run's folder stays", manifest=path.uri(path.manifest_key), error=str(error))
+        return Kept("its dataset's manifest is too large to be read, so nobody knows what it names")
     except ValidationError as error:
         log.warning("unreadable manifest; the run's folder stays", manifest=path.uri(path.manifest_key), error=error.errors()[0]["msg"])
         return Kept("its dataset's manifest cannot be read, so nobody knows what it names")
@@ -113,9 +116,12 @@ def named(storage: Storage, path: DatasetPath, run_id: str) -> Kept | None:
     return Kept("its dataset's manifest names it", sealed=True) if names else None
 
 
-def _pieces(objects: list[ObjectInfo], first: str) -> Iterator[list[ObjectInfo]]:
-    ordered = sorted(objects, key=lambda item: item.key != first)
-    if ordered and ordered[0].key == first:
-        yield [ordered.pop(0)]
-    for begin in range(0, len(ordered), _PIECE):
-        yield ordered[begin : begin + _PIECE]
+def _pieces(storage: Storage, path: DatasetPath, run_id: str) -> Iterator[list[ObjectInfo]]:
+    """The proposal, then all else page by page: a folder may hold more than fits into memory."""
+    bucket, first = path.root.bucket, path.proposal_key(run_id)
+    if proposal := [item for item in next(storage.pages(bucket, first), ()) if item.key == first]:
+        yield proposal
+    for page in storage.pages(bucket, path.run_prefix(run_id)):
+        others = [item for item in page if item.key != first]
+        for begin in range(0, len(others), _PIECE):
+            yield others[begin : begin + _PIECE]

@@ -11,9 +11,10 @@ from contracts.manifest import Manifest
 from contracts.tombstone import Tombstone
 from control_plane import metrics
 from control_plane.database import queries
-from control_plane.errors import ObjectMissing
+from control_plane.errors import ObjectMissing, TooMuch
 from control_plane.retirement.tombstones import BadTombstone, put_tombstone
 from control_plane.storage import Storage
+from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Size, Tally
 
@@ -29,16 +30,22 @@ async def sweep_retired(sweeper: Sweeper, tally: Tally) -> None:
             tally.found(Kind.RETIRED, Size(bytes=row["bytes"]))
             tally.kept(Kind.RETIRED, _why_kept(row))
             continue
-        outcome = await asyncio.to_thread(_remove, sweeper.storage, row)
-        tally.found(Kind.RETIRED, outcome if isinstance(outcome, Size) else Size(bytes=row["bytes"]))
-        if isinstance(outcome, str):
-            tally.kept(Kind.RETIRED, outcome)
-            continue
-        name: dict[str, Any] = {field: row[field] for field in _NAME}
-        async with sweeper.database.connection() as connection:
-            await queries.files_removed(connection, **name, objects=outcome.objects, bytes=outcome.bytes)
-        metrics.SWEPT.inc(outcome.objects)
-        tally.removed(Kind.RETIRED, outcome, row["manifest"]["location"])
+        if row["tenant"] not in tally.unreachable:
+            with apart(tally, row["tenant"], Kind.RETIRED):
+                await _take(sweeper, tally, row)
+
+
+async def _take(sweeper: Sweeper, tally: Tally, row: asyncpg.Record) -> None:
+    outcome = await asyncio.to_thread(_remove, sweeper.storage, row)
+    tally.found(Kind.RETIRED, outcome if isinstance(outcome, Size) else Size(bytes=row["bytes"]))
+    if isinstance(outcome, str):
+        tally.kept(Kind.RETIRED, outcome)
+        return
+    name: dict[str, Any] = {field: row[field] for field in _NAME}
+    async with sweeper.database.connection() as connection:
+        await queries.files_removed(connection, **name, objects=outcome.objects, bytes=outcome.bytes)
+    metrics.SWEPT.inc(outcome.objects)
+    tally.removed(Kind.RETIRED, outcome, row["manifest"]["location"])
 
 
 def _why_kept(row: asyncpg.Record) -> str:
@@ -56,10 +63,12 @@ def _remove(storage: Storage, row: asyncpg.Record) -> Size | str:
     except BadTombstone as error:
         return str(error)
     if not _is_named_by_store(storage, path, row["run_id"]):
-        return "the manifest in the store names another run than the registry"
-    objects = storage.list(path.root.bucket, path.run_prefix(row["run_id"]))
-    storage.delete(path.root.bucket, [item.key for item in objects])
-    return Size(len(objects), sum(item.size for item in objects))
+        return "the manifest in the store names another run than the registry, or cannot be read"
+    size = Size()
+    for page in storage.pages(path.root.bucket, path.run_prefix(row["run_id"])):
+        storage.delete(path.root.bucket, [item.key for item in page])
+        size += Size(len(page), sum(item.size for item in page))
+    return size
 
 
 def _is_named_by_store(storage: Storage, path: DatasetPath, run_id: str) -> bool:
@@ -67,5 +76,5 @@ def _is_named_by_store(storage: Storage, path: DatasetPath, run_id: str) -> bool
         return Manifest.model_validate_json(storage.get(path.root.bucket, path.manifest_key)).run_id == run_id
     except ObjectMissing:
         return True  # nobody else's, then
-    except ValidationError:
+    except (ValidationError, TooMuch):
         return False

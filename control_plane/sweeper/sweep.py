@@ -7,31 +7,32 @@ from uuid import UUID
 import structlog
 
 from contracts.identifiers import new_id
-from contracts.layout import StorageRoot
 from control_plane import metrics
 from control_plane.database import queries
-from control_plane.errors import StorageUnavailable
 from control_plane.sweeper.ended import expire_uploads, sweep_runs, sweep_uploads
+from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.listed import sweep_folders
 from control_plane.sweeper.logs import sweep_logs
 from control_plane.sweeper.multipart import sweep_multipart
 from control_plane.sweeper.retired import sweep_retired
 from control_plane.sweeper.rows import sweep_rows
 from control_plane.sweeper.sweeper import Sweeper
-from control_plane.sweeper.tally import Tally
+from control_plane.sweeper.tally import Kind, Tally
 
 log = structlog.get_logger()
+_LISTINGS = ((Kind.UNKNOWN_FOLDER, sweep_folders), (Kind.MULTIPART, sweep_multipart), (Kind.LOG, sweep_logs))
 
 
 async def turn(sweeper: Sweeper) -> bool:
     """What the reconciler does again and again; returns whether there is more to do at once.
 
     Raises:
-        StorageUnavailable, Unavailable: the next turn goes on where this one stopped.
+        StorageUnavailable: of one tenant; what could be looked at was.
+        Unavailable: the next turn goes on where this one stopped.
     """
     tally, began_at = Tally(remove=True), await sweeper.now()
     try:
-        more = await _ended(sweeper, tally)
+        await _ended(sweeper, tally)
     finally:
         if tally.anything_removed:
             await _record(sweeper, new_id(), "ended", "reconcile", began_at, tally, None)
@@ -40,7 +41,8 @@ async def turn(sweeper: Sweeper) -> bool:
         due = await queries.begin_full_sweep(connection, id=full_id, seconds=sweeper.settings.sweep_listing_seconds)
     if due is not None:
         await _full(sweeper, Tally(remove=True), full_id, "reconcile", began_at)
-    return more
+    tally.check_reached()
+    return False
 
 
 async def leftovers(sweeper: Sweeper, *, remove: bool) -> Tally:
@@ -50,17 +52,16 @@ async def leftovers(sweeper: Sweeper, *, remove: bool) -> Tally:
         await _by_age(sweeper, tally)
         await _listed(sweeper, tally)  # finds the folders of ended runs and uploads, too
         return tally
-    while await _ended(sweeper, tally):
-        continue
+    await _ended(sweeper, tally)
     await _full(sweeper, tally, new_id(), "command", began_at)
     return tally
 
 
-async def _ended(sweeper: Sweeper, tally: Tally) -> bool:
+async def _ended(sweeper: Sweeper, tally: Tally) -> None:
     await expire_uploads(sweeper)
-    more = [await sweep_runs(sweeper, tally), await sweep_uploads(sweeper, tally)]
+    await sweep_runs(sweeper, tally)
+    await sweep_uploads(sweeper, tally)
     await _by_age(sweeper, tally)
-    return any(more)
 
 
 async def _by_age(sweeper: Sweeper, tally: Tally) -> None:
@@ -82,21 +83,12 @@ async def _full(sweeper: Sweeper, tally: Tally, sweep_id: UUID, started_by: Lite
 
 async def _listed(sweeper: Sweeper, tally: Tally) -> None:
     """Every tenant's root. A store that does not let us look at one keeps nobody from the others."""
-    failed: StorageUnavailable | None = None
     for tenant, root in await sweeper.tenants():
-        try:
-            await _listed_of(sweeper, tally, tenant, root)
-        except StorageUnavailable as error:
-            log.warning("a tenant's root could not be swept to its end", tenant=tenant, error=str(error))
-            failed = failed or error
-    if failed is not None:
-        raise failed
-
-
-async def _listed_of(sweeper: Sweeper, tally: Tally, tenant: str, root: StorageRoot) -> None:
-    await sweep_folders(sweeper, tally, tenant, root)
-    await sweep_multipart(sweeper, tally, tenant, root)
-    await sweep_logs(sweeper, tally, tenant, root)
+        for kind, sweep in _LISTINGS:
+            if tenant not in tally.unreachable:
+                with apart(tally, tenant, kind):
+                    await sweep(sweeper, tally, tenant, root)
+    tally.check_reached()
 
 
 async def _record(

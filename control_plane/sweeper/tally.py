@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from control_plane.errors import StorageUnavailable
+
 
 class Kind(StrEnum):
     """The kinds of left-overs."""
@@ -45,11 +47,16 @@ class Count:
 
 @dataclass(slots=True)
 class Tally:
-    """The figures of one sweep. `remove` false: nothing is removed, what would be is counted as kept for that reason."""
+    """The figures of one sweep. `remove` false: nothing is removed, what would be is counted as kept for that reason.
+
+    Attributes:
+        unreachable: by tenant, what was said of a store that could not be looked at to its end.
+    """
 
     remove: bool
     counts: dict[Kind, Count] = field(default_factory=dict)
     removed_names: list[str] = field(default_factory=list)
+    unreachable: dict[str, StorageUnavailable] = field(default_factory=dict)
 
     def found(self, kind: Kind, size: Size, number: int = 1) -> None:
         """Something is left over."""
@@ -69,6 +76,11 @@ class Tally:
         """It stays, and why."""
         kept = self.counts.setdefault(kind, Count()).kept
         kept[why] = kept.get(why, 0) + number
+
+    def check_reached(self) -> None:
+        """Raise what was said of the first store that could not be looked at."""
+        for error in self.unreachable.values():
+            raise error
 
     @property
     def anything_removed(self) -> bool:

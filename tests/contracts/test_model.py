@@ -126,3 +126,15 @@ def test_words_are_never_refused_and_always_storable(text: str) -> None:
 def test_bounds_that_cannot_be_kept_are_left_out(bound: object, kept: object) -> None:
     statistics = ColumnStatistics.model_validate({"min": bound, "max": bound, "nulls": 0})
     assert (statistics.min, statistics.max) == (kept, kept)
+
+
+@pytest.mark.parametrize("bound", ["1e999", "-1e999", "NaN", "Infinity", "-Infinity"])
+def test_bounds_that_json_has_no_form_for_are_refused(bound: str) -> None:
+    with pytest.raises(ValidationError):
+        ColumnStatistics.model_validate_json(f'{{"min": null, "max": {bound}, "nulls": 0}}')
+
+
+@pytest.mark.parametrize("bound", ["5", "0.5", "true", "1.7976931348623157e308", '"Infinity"', f"1{'0' * 400}"])
+def test_bounds_that_are_accepted_are_written_as_they_were_read(bound: str) -> None:
+    read = ColumnStatistics.model_validate_json(f'{{"min": {bound}, "max": null, "nulls": 0}}')
+    assert canonical_json(read.model_dump(mode="json")) == canonical_json({"min": json.loads(bound), "max": None, "nulls": 0})

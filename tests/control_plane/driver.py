@@ -11,11 +11,12 @@ from contracts.command import Command
 from contracts.identifiers import new_id
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.manifest import schema_fingerprint
-from contracts.proposal import Column, DataFile, Proposal, ProposedDataset, RunMetrics
+from contracts.proposal import Column, ColumnStatistics, DataFile, Proposal, ProposedDataset, RunMetrics
 from tests.control_plane.caller import TABLE, parquet
 from tests.control_plane.installation import Installation
 
 COLUMNS = (Column(name="carrier", type="string"), Column(name="delay", type="bigint"))
+STATISTICS = {"carrier": ColumnStatistics(min="AA", max="UA", nulls=1), "delay": ColumnStatistics(min=1, max=4, nulls=0)}
 
 
 class Driver:
@@ -79,6 +80,7 @@ class Driver:
             "bytes": sum(file.size for file in files),
             "columns": COLUMNS,
             "schema_fingerprint": schema_fingerprint(COLUMNS),
+            "column_statistics": STATISTICS,
             "content_fingerprint": "v1:00000000000000ff",
         }
         return ProposedDataset(**{**fields, **changes})

@@ -8,8 +8,8 @@ import httpx
 from contracts.command import Command
 from contracts.topics import Topics
 from control_plane.database import Database, queries
-from control_plane.reconcile import seal_next
 from control_plane.relay import outgoing
+from control_plane.sealing import seal_next
 from control_plane.settings import LeftoverSettings
 from control_plane.storage import Storage
 from control_plane.sweeper.sweeper import Sweeper

@@ -16,7 +16,7 @@ from contracts.identifiers import new_id
 from contracts.layout import StorageRoot
 from contracts.manifest import Manifest
 from control_plane.errors import StorageUnavailable
-from control_plane.reconcile import seal_next
+from control_plane.sealing import seal_next
 from control_plane.storage import Storage
 from control_plane.sweeper import listed
 from control_plane.sweeper.removal import BUSY, Kept, remove_folder

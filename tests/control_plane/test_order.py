@@ -9,7 +9,7 @@ from confluent_kafka import Message
 from contracts.command import Command
 from contracts.topics import OFFSET_HEADER, PARTITION_HEADER, REASON_HEADER, TOPIC_HEADER
 from control_plane import observations
-from control_plane.reconcile import seal_next
+from control_plane.sealing import seal_next
 from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation, prepare_topics, running

@@ -59,7 +59,7 @@ def test_metrics_lie_beside_it(url: str) -> None:
     [
         ("relay", {"relay"}),
         ("webhooks", {"webhooks"}),
-        ("reconcile", {"events", "seal", "deadlines", "unwatched", "on the way", "sweep"}),
+        ("reconcile", {"events", "left events", "seal", "deadlines", "unwatched", "on the way", "sweep"}),
     ],
 )
 async def test_the_roles_beat(role: str, loops: set[str], still: Installation) -> None:

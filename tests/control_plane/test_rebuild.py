@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from contracts.layout import StorageRoot
@@ -162,3 +163,35 @@ async def test_an_earlier_attempt_had_sealed(quiet: Quiet) -> None:
         process = await caller.process(str(driver.command.process_id))
         assert (process["state"], driver.manifest()) == ("succeeded", manifest)
         assert process["artifacts"][0]["location"] == json.loads(manifest)["location"]
+
+
+@pytest.mark.parametrize("sealed_by", [1, 2])
+async def test_an_attempt_that_the_copy_does_not_know_had_sealed(sealed_by: int, quiet: Quiet) -> None:
+    """The copy is of a moment before the grant, so the first attempt is run again, by another run: it finds its process's own dataset."""
+    await quiet.caller.ingest()
+    process_id = (await quiet.caller.accepted(1))["id"]
+    older = await _copy(quiet)
+    driver = await quiet.driver_of(process_id)
+    if sealed_by == 2:
+        await driver.failed(retryable=True)
+        async with quiet.installation.sql() as sql:
+            await sql.execute("UPDATE attempts SET not_before = now()")
+        driver = await quiet.driver_of(process_id)
+    assert driver.command.attempt == sealed_by
+    await driver.finished(await driver.make())
+    await quiet.seal()
+    manifest = driver.manifest()
+    assert manifest is not None
+    restored = replace(quiet.installation, database_url=older)
+    async with restored.api() as client:
+        caller = Caller(client, quiet.caller.tenant, quiet.caller.key, quiet.caller.root, restored)
+        again = Quiet(restored, client, caller)
+        second = await again.driver_of(process_id)
+        assert (second.command.attempt, second.run_id == driver.run_id) == (1, False)
+        await second.finished(await second.make())
+        await again.seal()
+        process = await caller.process(process_id)
+        assert (process["state"], driver.manifest()) == ("succeeded", manifest), process["reason"]
+        assert process["artifacts"][0]["location"] == json.loads(manifest)["location"]
+        dataset = await caller.ok("GET", f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/filtered-1")
+        assert dataset["run_id"] == driver.run_id

@@ -16,7 +16,8 @@ from contracts.manifest import Manifest
 from contracts.proposal import Proposal
 from control_plane import lifecycle, proposals, seal
 from control_plane.errors import StorageUnavailable
-from control_plane.reconcile import Reconciler, seal_next
+from control_plane.reconcile import Reconciler
+from control_plane.sealing import seal_next
 from tests.control_plane.caller import ENTITY, TABLE, VERSION, Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation, prepare_topics, running
@@ -222,7 +223,7 @@ class Complete:
         assert current is not None
         (checked,) = proposals.checked(reconciler.storage, current, reconciler.settings)
         manifest = proposals.manifest(current, checked, current.now).model_copy(update=changes)
-        return seal.put_manifest(reconciler.storage, checked.path, manifest)[0]
+        return seal.put_manifest(reconciler.storage, seal.sealable(checked.path, manifest))[0]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -298,18 +299,18 @@ async def test_a_taken_seal_is_left_to_its_sealer_until_its_lease_is_over(comple
     assert (await complete.acme.process(complete.process_id))["state"] == "succeeded"
 
 
-@pytest.mark.parametrize("foreign", ["another run's manifest", "no manifest at all"])
+@pytest.mark.parametrize("foreign", ["another process's manifest", "no manifest at all"])
 async def test_what_somebody_else_sealed_stays(foreign: str, complete: Complete) -> None:
     async with complete.installation.reconciler() as reconciler:
         if foreign == "no manifest at all":
             await complete.driver.put(complete.driver.path.manifest_key, b"I was here first")
         else:
-            await complete.dead_sealers_manifest(reconciler, run_id="another-run")
+            await complete.dead_sealers_manifest(reconciler, run_id="another-run", process_id=new_id())
         before = complete.driver.manifest()
         assert await seal_next(reconciler)
     failed = await complete.acme.process(complete.process_id)
     assert failed["state"] == "failed"
-    words = "was sealed by run another-run" if foreign == "another run's manifest" else "exists and is not a manifest"
+    words = "was sealed by run another-run" if foreign == "another process's manifest" else "exists and is not a manifest"
     assert words in failed["reason"]
     assert complete.driver.manifest() == before
     assert failed["artifacts"] == []

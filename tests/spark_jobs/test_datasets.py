@@ -83,7 +83,8 @@ def test_what_was_written_is_proposed(datasets: Datasets, spark: SparkSession, s
     rows = spark.sql("""
         SELECT id, id * 0.5D AS x, cast(id AS decimal(10, 2)) AS money, timestamp_micros(id) AS at, date'2024-01-01' AS day,
             if(id = 0, null, concat('v', id)) AS text, id > 5 AS flag, array(id) AS items, repeat('long', 100) AS long,
-            if(id = 3, double('NaN'), 1.0D) AS nan, null :: int AS nothing
+            if(id = 3, double('NaN'), 1.0D) AS nan, if(id = 3, double('-Infinity'), id) AS infinite,
+            if(id = 3, float('NaN'), float('Infinity')) AS no_number, null :: int AS nothing
         FROM range(0, 10, 1, 2)
     """)
     datasets.write(rows, path, "run-1")
@@ -107,6 +108,8 @@ def test_what_was_written_is_proposed(datasets: Datasets, spark: SparkSession, s
         "items": (None, None, 0),
         "long": (None, None, 0),
         "nan": (1.0, None, 0),
+        "infinite": (None, 9.0, 0),
+        "no_number": (None, None, 0),
         "nothing": (None, None, 10),
     }
     assert found.quality == {"checked": True}

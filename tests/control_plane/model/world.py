@@ -203,7 +203,7 @@ class World:
             if await queries.begin_manifest(connection, **current.key) is None:
                 return
         manifest = proposals.manifest(current, checked, current.now)
-        await asyncio.to_thread(seal.put_manifest, reconciler.storage, checked.path, manifest)
+        await asyncio.to_thread(seal.put_manifest, reconciler.storage, seal.sealable(checked.path, manifest))
 
     # -- the end ---------------------------------------------------------------------------------------------------------
 

@@ -54,7 +54,9 @@ class SealedDataset:
         with self._objects() as objects, ThreadPoolExecutor(FILES_AT_ONCE) as threads:
             tables = list(threads.map(partial(_read_file, objects, columns), self.manifest.files))
         if tables:
-            return pa.concat_tables(tables)
+            from stratum.client.one_table import one_table
+
+            return one_table(tables)
         names = columns or [column.name for column in self.manifest.columns]
         return pa.table({name: pa.nulls(0) for name in names})
 

@@ -47,6 +47,15 @@ def types(table: pa.Table) -> dict[str, str]:
         (["0", "1"], "int64", [0, 1]),
         (["2013-02-28"], "date32[day]", [date(2013, 2, 28)]),
         (["2013-02-30"], "string", ["2013-02-30"]),
+        (["0000-01-01"], "string", ["0000-01-01"]),
+        (["0001-01-01", "9999-12-31"], "date32[day]", [date(1, 1, 1), date(9999, 12, 31)]),
+        (["0001-01-01T00:00:00+05:00"], "string", ["0001-01-01T00:00:00+05:00"]),
+        (["9999-12-31T23:59:59-05:00"], "string", ["9999-12-31T23:59:59-05:00"]),
+        (
+            ["0001-01-01T00:00Z", "9999-12-31T23:59:59.999999Z"],
+            "timestamp[us, tz=UTC]",
+            [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)],
+        ),
         (["2013-01-01T05:00:00Z"], "timestamp[us, tz=UTC]", [datetime(2013, 1, 1, 5, tzinfo=UTC)]),
         (["2013-01-01 05:00:00.25+01:00"], "timestamp[us, tz=UTC]", [datetime(2013, 1, 1, 4, 0, 0, 250_000, tzinfo=UTC)]),
         (
@@ -209,3 +218,12 @@ def test_what_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory, ro
     table = convert(tmp_path_factory.mktemp("csv"), content, schema="s:string")
     assert table["n"].to_pylist() == [number for _, number in rows]
     assert table["s"].to_pylist() == [text for text, _ in rows]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [("0000-01-01", "date"), ("0000-06-01", "timestamp"), ("9999-12-31T23:59:59-05:00", "timestamp")]
+)
+def test_declared_times_outside_of_the_years_that_sql_has_are_refused(tmp_path: Path, value: str, kind: str) -> None:
+    with pytest.raises(BrokenFile, match=f"is not of the type {kind}") as refused:
+        convert(tmp_path, f"a\n2013-01-01\n{value}\n", schema=f"a:{kind}")
+    assert refused.value.line == 3

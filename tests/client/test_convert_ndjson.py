@@ -176,3 +176,25 @@ def test_parquet_files_of_other_columns_or_without_rows_are_refused(tmp_path: Pa
         prepare([write_parquet(tmp_path / "d.parquet", a=pa.array([], pa.int64()))], tmp_path)
     with pytest.raises(Invalid, match="No files"):
         prepare([], tmp_path)
+
+
+@pytest.mark.parametrize("line", [r'{"a":"\ud800"}', r'{"a":[{"b":"x\uDFFF"}]}', r'{"\ud800":1}', r'{"a":{"\udc00":1}}'])
+@pytest.mark.parametrize("schema", ["", "a:string"])
+def test_half_a_surrogate_pair_is_named_with_its_line(tmp_path: Path, line: str, schema: str) -> None:
+    with pytest.raises(BrokenFile, match="half of a surrogate pair") as refused:
+        convert(tmp_path, '{"a":"fine"}\n' + line + "\n", schema=schema)
+    assert refused.value.line == 2
+
+
+def test_whole_surrogate_pairs_and_backslashes_are_text(tmp_path: Path) -> None:
+    assert convert(tmp_path, r'{"a":"\ud83d\ude00"}' + "\n" + r'{"a":"\\ud800"}' + "\n")["a"].to_pylist() == ["😀", r"\ud800"]
+
+
+@pytest.mark.parametrize("value", ["0000-01-01", "0000-12-31T23:00:00Z", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_times_outside_of_the_years_that_sql_has_stay_text(tmp_path: Path, value: str) -> None:
+    table = convert(tmp_path, lines({"a": value}))
+    assert table["a"].to_pylist() == [value]
+    for kind in ("date", "timestamp"):
+        with pytest.raises(BrokenFile, match=f"is not of the type {kind}") as refused:
+            convert(tmp_path, lines({"a": value}), schema=f"a:{kind}")
+        assert refused.value.line == 1

@@ -98,6 +98,12 @@ def _corrupt() -> dict[str, tuple[list[bytes], str]]:
         "another order": ([good, parquet(TABLE.select(["delay", "carrier"]))], "the columns stand in another order"),
         "a column twice": ([parquet(pa.table([[1], [2]], names=["a", "a"]))], "column 'a' is there twice"),
         "a column twice but for its case": ([parquet(pa.table({"Delay": [1], "delay": [2]}))], "is there twice"),
+        "a field twice but for its case": (
+            [parquet(pa.table({"a": [{"x": 1, "X": 2}]}))],
+            "column 'a': field 'x' is there twice",
+        ),
+        "a field whose name has NUL": ([parquet(pa.table({"a": [{"b\x00": 1}]}))], "column 'a': a field has no name, or one with"),
+        "a name too long": ([parquet(pa.table({"a" * 1025: [1]}))], "1024 are allowed"),
         "a type that Spark does not know": (
             [parquet(pa.table({"t": pa.array([1], pa.time64("us"))}))],
             "column 't' has the type time64[us]",
@@ -115,6 +121,16 @@ async def test_types_that_only_arrow_tells_apart_are_read_as_parquet_has_them(ba
     )
     dataset = await bare.ingest("source", parquet(views))
     assert [column["type"] for column in dataset["columns"]] == ["string", "binary", "string"]
+
+
+async def test_bounds_are_those_of_all_files_and_null_where_json_lacks_them(bare: Caller) -> None:
+    first = pa.table({"m": pa.array([Decimal("9.50"), Decimal("-1.00")], pa.decimal128(10, 2)), "f": [float("inf"), 1.0]})
+    second = pa.table({"m": pa.array([Decimal("10.00"), Decimal("-20.00")], pa.decimal128(10, 2)), "f": [2.0, 3.0]})
+    dataset = await bare.ingest("source", parquet(first), parquet(second))
+    assert dataset["column_statistics"] == {
+        "m": {"min": "-20.00", "max": "10.00", "nulls": 0},
+        "f": {"min": 1.0, "max": None, "nulls": 0},
+    }
 
 
 @pytest.mark.parametrize("name", CORRUPT)
@@ -250,7 +266,7 @@ async def test_many_types_are_named_as_spark_names_them(bare: Caller) -> None:
     dataset = await bare.ingest("source", parquet(table))
     assert {c["name"]: c["type"] for c in dataset["columns"]} == {
         "b": "boolean", "i8": "tinyint", "u32": "bigint", "f": "float", "d": "date", "m": "decimal(18,2)", "t": "timestamp_ntz",
-        "tz": "timestamp", "l": "array<bigint>", "s": "struct<`x`:bigint,`y`:array<string>>", "kv": "map<string,bigint>",
+        "tz": "timestamp", "l": "array<bigint>", "s": "struct<x:bigint,y:array<string>>", "kv": "map<string,bigint>",
         "dict": "string", "bin": "binary",
         "nan": "double",
     }  # fmt: skip

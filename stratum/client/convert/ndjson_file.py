@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +19,8 @@ from stratum.errors import BrokenFile
 
 BATCH_ROWS = 16_384
 _TYPES_IN_TEXT = frozenset({DATE, TIMESTAMP, STRING})
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""JSON can write what no text in UTF-8 can hold: one half of a pair without the other."""
 _INT64_RANGE = range(-(2**63), 2**63)
 
 
@@ -112,6 +115,11 @@ class NdjsonFile:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             values = (_CHECKING if unique_keys else _QUICK).decode(text)
+            if _SURROGATE.search(text):
+                json.dumps(values, ensure_ascii=False, default=float).encode()
+        except UnicodeEncodeError as error:
+            problem = f"has half of a surrogate pair ({error.object[error.start]!r}), which is no character."
+            raise BrokenFile(self.path, problem, number, text) from error
         except UnicodeDecodeError as error:
             raise BrokenFile(self.path, "is not UTF-8 text.", number, line.decode("utf-8", "backslashreplace")) from error
         except json.JSONDecodeError as error:

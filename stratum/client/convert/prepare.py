@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from stratum.client.convert.csv_file import CsvFile
 from stratum.client.convert.guess import FileGuess, TypeGuess, common_schema
+from stratum.client.convert.names import check_field_names
 from stratum.client.convert.ndjson_file import NdjsonFile
-from stratum.client.convert.parquet_file import read_footer, read_through
-from stratum.client.convert.reading import Advance
+from stratum.client.convert.parquet_file import ParquetFooter, read_footer, read_through
+from stratum.client.convert.reading import Advance, is_gzip
 from stratum.client.convert.scalars import Scalar, name_of
 from stratum.client.convert.writer import PartWriter
 from stratum.errors import BrokenFile, Invalid
@@ -55,10 +56,11 @@ def prepare(
     """
     if not paths:
         raise Invalid("No files were named.")
-    texts = [text for path in paths if (text := _text_file(path, nulls, delimiter))]
-    footers = [read_footer(path) for path in paths if path.suffix == ".parquet"]
+    files = [_file(path, nulls, delimiter) for path in paths]
+    footers = [file for file in files if isinstance(file, ParquetFooter)]
+    texts = [file for file in files if not isinstance(file, ParquetFooter)]
     guesses = [*_guess_all(texts, schema or {}, progress), *(_stated(footer.path, footer.schema) for footer in footers)]
-    common = common_schema(guesses)
+    common = _common_schema(guesses)
     if unknown := (schema or {}).keys() - set(common.names):
         raise Invalid(f"--schema names columns that are not there: {', '.join(sorted(unknown))}.", f"There are: {', '.join(common.names)}")
     if not texts and not any(footer.rows for footer in footers):
@@ -69,20 +71,21 @@ def prepare(
     return _convert_all(texts, common, schema or {}, folder, progress) + [footer.path for footer in footers]
 
 
-def _text_file(path: Path, nulls: Sequence[str], delimiter: str | None) -> TextFile | None:
+def _file(path: Path, nulls: Sequence[str], delimiter: str | None) -> TextFile | ParquetFooter:
+    """What `path` is by its ending, in any case."""
     if not path.is_file():
         raise BrokenFile(path, "is not a file." if path.exists() else "does not exist.", hint="Name an existing file.")
     if path.stat().st_size == 0:
         raise BrokenFile(path, "is empty.")
-    match (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower():
+    match (path.with_suffix("") if is_gzip(path) else path).suffix.lower():
         case ".csv":
             return CsvFile(path, delimiter or ",", nulls)
         case ".tsv":
             return CsvFile(path, delimiter or "\t", nulls)
         case ".ndjson" | ".jsonl":
             return NdjsonFile(path, nulls)
-        case ".parquet" if path.suffix != ".gz":
-            return None
+        case ".parquet" if not is_gzip(path):
+            return read_footer(path)
         case _:
             raise Invalid(f"{path}: the format cannot be told from the name.", f"Known: {FORMATS}.")
 
@@ -90,6 +93,17 @@ def _text_file(path: Path, nulls: Sequence[str], delimiter: str | None) -> TextF
 def _guess_all(texts: Sequence[TextFile], declared: Mapping[str, Scalar], progress: Progress) -> list[FileGuess]:
     count = _Counter(texts, progress, passes_before=0)
     return [text.guess(declared, count.of(text)) for text in texts]
+
+
+def _common_schema(guesses: Sequence[FileGuess]) -> pa.Schema:
+    """One schema for all files, whose names all can be used: two files may have fields that only together are one name twice."""
+    for guess in guesses:
+        for name, column in guess.columns.items():
+            check_field_names(guess.path, name, column.arrow)
+    common = common_schema(guesses)
+    for field in common:
+        check_field_names(guesses[-1].path, field.name, field.type)
+    return common
 
 
 def _convert_all(

@@ -20,6 +20,11 @@ class Opened(NamedTuple):
     packed: BinaryIO
 
 
+def is_gzip(path: Path) -> bool:
+    """Whether `path` says by its ending that it is gzipped."""
+    return path.suffix.lower() == ".gz"
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Opened]:
     """Open `path` for reading.
@@ -29,7 +34,7 @@ def opened(path: Path) -> Iterator[Opened]:
     """
     try:
         with path.open("rb") as packed:
-            if path.suffix == ".gz":
+            if is_gzip(path):
                 with gzip.open(packed) as unpacked:
                     yield Opened(cast(BinaryIO, unpacked), packed)
             else:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,11 @@ _ZONE = r"(Z|[+-]\d\d(:?\d\d)?)"
 _TIMESTAMP = rf"{_DATE}([T ]{_TIME}{_ZONE}?)?"
 _NOT_FINITE = r"NaN|nan|[+-]?(inf|Inf|Infinity)"
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+_YEARS = {
+    pa.date32(): (pa.scalar(date.min), pa.scalar(date.max)),
+    UTC_MICROSECONDS: tuple(pa.scalar(end.replace(tzinfo=UTC), UTC_MICROSECONDS) for end in (datetime.min, datetime.max)),
+}
+"""The years 1 to 9999, in UTC: SQL and Python have no others, though Arrow has."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Scalar:
         parsed = pc.cast(_normalised(text, self.arrow), self.arrow)
         if pa.types.is_floating(self.arrow) and pc.any(pc.is_inf(parsed)).as_py():
             _refuse_overflow(text, parsed)
+        if self.arrow in _YEARS:
+            _refuse_other_years(parsed, *_YEARS[self.arrow])
         return parsed
 
     def is_suggested_by(self, text: pa.Array) -> bool:
@@ -154,3 +162,8 @@ def _refuse_overflow(text: pa.Array, parsed: pa.Array) -> None:
     written_so = pc.match_substring_regex(text, f"^(?:{_NOT_FINITE})$")
     if pc.any(pc.and_not(pc.is_inf(parsed), written_so)).as_py():
         raise pa.ArrowInvalid("number too large for a double")
+
+
+def _refuse_other_years(parsed: pa.Array, first: pa.Scalar, last: pa.Scalar) -> None:
+    if pc.any(pc.or_(pc.less(parsed, first), pc.greater(parsed, last))).as_py():
+        raise pa.ArrowInvalid("not in the years 1 to 9999")

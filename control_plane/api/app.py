@@ -31,6 +31,7 @@ from control_plane.api import (
     webhooks,
 )
 from control_plane.api.authentication import Authenticator
+from control_plane.api.presigning import Presigner
 from control_plane.api.services import Services
 from control_plane.database import Database
 from control_plane.errors import Busy, Forbidden, HeadersTooLarge, Malformed, RateLimited, TooLarge, TooSlow, Unauthenticated, UriTooLong
@@ -47,10 +48,12 @@ _OF_ROLES = (Unauthenticated, Forbidden, RateLimited)
 def create_app(settings: ApiSettings) -> FastAPI:
     """The API with all its parts. Raises for a wrong key or catalog; touches no server yet."""
     database = Database(settings)
+    storage = Storage(settings)
     services = Services(
         settings=settings,
         database=database,
-        storage=Storage(settings),
+        storage=storage,
+        presigner=Presigner(storage),
         keys=LiveKeyRing(settings.signing_key_file, signing_keys.report),
         catalog=LiveCatalog(
             settings.catalog_dir,
@@ -65,6 +68,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         yield
         await services.authenticator.close()
         await services.database.close()
+        services.presigner.close()
 
     app = FastAPI(
         title="Stratum",

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from contracts.http import Dataset, Upload, UploadFile, UploadRequest, UploadTarget
 from contracts.identifiers import Identifier, new_id
@@ -16,7 +16,7 @@ from contracts.manifest import Manifest
 from contracts.proposal import DatasetContent
 from control_plane import acceptance, footers, quotas, seal
 from control_plane.api.auth import Writer
-from control_plane.api.datasets import read_dataset
+from control_plane.api.datasets import dataset_response
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.database import Connection, queries
@@ -91,13 +91,21 @@ async def create(
                 raise acceptance.taken(entity_id, data_version, owner) from error
             upload_id = resumed
     path = StorageRoot(tenant["bucket"], tenant["prefix"]).dataset(entity_id, data_version, dataset)
-    return Upload(upload_id=upload_id, expires_at=expires_at, files=_targets(services.storage, path, upload_id, names, seconds))
+    prefix = path.run_prefix(str(upload_id))
+    signed = await services.presigner.puts(path.root.bucket, (prefix + name for name in names), seconds)
+    targets = [UploadTarget(name=name, url=url, headers=headers) for name, (url, headers) in zip(names, signed, strict=True)]
+    return Upload(upload_id=upload_id, expires_at=expires_at, files=targets)
 
 
-@router.post("/{upload_id}/seal", operation_id="seal_upload", responses=documented(*_COMMON, NotFound, NameTaken, Retired, StorageUsedUp))
+@router.post(
+    "/{upload_id}/seal",
+    operation_id="seal_upload",
+    response_model=Dataset,
+    responses=documented(*_COMMON, NotFound, NameTaken, Retired, StorageUsedUp),
+)
 async def seal_upload(
     entity_id: Identifier, data_version: Identifier, dataset: Identifier, upload_id: UUID, services: Injected, caller: Writer
-) -> Dataset:
+) -> Response:
     """Check the uploaded files against what was announced, and seal the dataset. Safe to repeat."""
     try:
         async with services.database.tenant(caller.tenant) as connection:
@@ -112,7 +120,7 @@ async def seal_upload(
         async with services.database.tenant(caller.tenant) as connection:
             await queries.close_upload(connection, id=upload_id, state="expired")
         raise
-    return await read_dataset(services, caller.tenant, entity_id, data_version, dataset)
+    return await dataset_response(services, caller.tenant, entity_id, data_version, dataset)
 
 
 @router.delete("/{upload_id}", operation_id="abandon_upload", status_code=204, responses=documented(*_COMMON, NotFound, Conflict))
@@ -146,14 +154,6 @@ async def _seal(connection: Connection, storage: Storage, tenant: str, row: asyn
         raise NameTaken(f"The dataset exists already: {error}.") from error
     await queries.register_dataset(connection, **seal.registration(path, sealed, digest, row["id"]))
     await queries.close_upload(connection, id=row["id"], state="sealed")
-
-
-def _targets(storage: Storage, path: DatasetPath, upload_id: UUID, names: list[str], seconds: int) -> list[UploadTarget]:
-    targets = []
-    for name in names:
-        url, headers = storage.presigned_put(path.root.bucket, path.run_prefix(str(upload_id)) + name, seconds)
-        targets.append(UploadTarget(name=name, url=url, headers=headers))
-    return targets
 
 
 def _uploaded(storage: Storage, path: DatasetPath, upload_id: UUID, files: list[Any]) -> list[tuple[UploadFile, ObjectInfo]]:

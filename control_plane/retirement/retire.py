@@ -12,7 +12,7 @@ from contracts.http import DatasetRef, Retirement
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.tombstone import Tombstone
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, NotFound, Retired
+from control_plane.errors import Conflict, Retired
 from control_plane.retirement.tombstones import BadTombstone, put_tombstone
 from control_plane.storage import Storage
 
@@ -95,11 +95,6 @@ def words(name: str, row: asyncpg.Record) -> str:
     """When, by whom and why a dataset was retired."""
     when = row["retired_at"].isoformat(timespec="seconds")
     return f"The dataset {name} was retired on {when} by {row['retired_by']}: {row['reason']}. Its name stays taken."
-
-
-def missing(name: Name) -> NotFound:
-    """The refusal when there is nothing to retire."""
-    return NotFound(f"There is no sealed dataset {name}.")
 
 
 def _listed(readers: list[Any]) -> str:

@@ -44,14 +44,28 @@ FROM datasets d WHERE tenant = :tenant AND entity_id = :entity_id AND (:after::t
       AND r.dataset = d.dataset)
 GROUP BY data_version ORDER BY data_version LIMIT :limit;
 
--- name: entity_names
-SELECT DISTINCT entity_id AS name FROM datasets WHERE tenant = :tenant LIMIT 10000;
+-- name: known_places^
+SELECT EXISTS (SELECT FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id) AS entity,
+    EXISTS (SELECT FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version) AS version;
 
--- name: version_names
-SELECT DISTINCT data_version AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id LIMIT 10000;
+-- name: near_entities
+-- The names that share most with one that does not exist: by their pairs of letters, and by length. A rough choice, to be ranked by the caller.
+SELECT name FROM (SELECT DISTINCT entity_id AS name FROM datasets WHERE tenant = :tenant LIMIT 10000) known
+ORDER BY (SELECT count(*) FROM unnest(:pairs::text[]) AS pair WHERE strpos(name, pair) > 0)::float / (length(name) + :length::integer) DESC, name
+LIMIT :most;
 
--- name: dataset_names
-SELECT dataset AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version LIMIT 10000;
+-- name: near_versions
+-- See `near_entities`.
+SELECT name FROM (SELECT DISTINCT data_version AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id LIMIT 10000) known
+ORDER BY (SELECT count(*) FROM unnest(:pairs::text[]) AS pair WHERE strpos(name, pair) > 0)::float / (length(name) + :length::integer) DESC, name
+LIMIT :most;
+
+-- name: near_datasets
+-- See `near_entities`.
+SELECT name FROM (
+    SELECT dataset AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version LIMIT 10000) known
+ORDER BY (SELECT count(*) FROM unnest(:pairs::text[]) AS pair WHERE strpos(name, pair) > 0)::float / (length(name) + :length::integer) DESC, name
+LIMIT :most;
 
 -- name: tenant_storage^
 SELECT bucket, prefix, clock_timestamp() AS now FROM tenants WHERE id = :tenant;

@@ -15,7 +15,7 @@ _MOST_CANDIDATES = 200
 
 @asynccontextmanager
 async def with_suggestions(database: Database, tenant: str) -> AsyncIterator[None]:
-    """Turn `Missing` of the block into `NotFound` with suggestions. Put it around the transaction: they are looked for when that is over."""
+    """Turn `Missing` of the block into `NotFound` with suggestions, which are looked for when the block's transaction is over."""
     try:
         yield
     except Missing as missing:

@@ -37,6 +37,7 @@ from control_plane.database import Database
 from control_plane.errors import Busy, Forbidden, HeadersTooLarge, Malformed, RateLimited, TooLarge, TooSlow, Unauthenticated, UriTooLong
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
+from control_plane.upload_seal import UploadSeals
 
 log = structlog.get_logger()
 _ANY = (UriTooLong, HeadersTooLarge, TooSlow, TooLarge, Malformed, Busy)
@@ -54,6 +55,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         database=database,
         storage=storage,
         presigner=Presigner(storage),
+        seals=UploadSeals(database, storage),
         keys=LiveKeyRing(settings.signing_key_file, signing_keys.report),
         catalog=LiveCatalog(
             settings.catalog_dir,

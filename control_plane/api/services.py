@@ -12,6 +12,7 @@ from control_plane.api.presigning import Presigner
 from control_plane.database import Database
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
+from control_plane.upload_seal import UploadSeals
 
 
 class Drain:
@@ -33,6 +34,7 @@ class Services:
     database: Database
     storage: Storage
     presigner: Presigner
+    seals: UploadSeals
     keys: Signer
     catalog: LiveCatalog
     authenticator: Authenticator

@@ -51,8 +51,8 @@ async def _copies(sql: asyncpg.Connection, caller: Caller, column: str, manifest
     """Rows like that of the tenant's `source`, which differ in `column`."""
     named = {name: name for name in ("entity_id", "data_version", "dataset")} | {column: "$2 || n"}
     await sql.execute(
-        f"""INSERT INTO datasets (tenant, entity_id, data_version, dataset, upload_id, run_id, location, manifest_key, manifest_sha256, manifest,
-                rows, bytes, content_fingerprint)
+        f"""INSERT INTO datasets (tenant, entity_id, data_version, dataset, upload_id, run_id, location, manifest_key, manifest_sha256,
+                manifest, rows, bytes, content_fingerprint)
             SELECT tenant, {named["entity_id"]}, {named["data_version"]}, {named["dataset"]}, upload_id, run_id, location, manifest_key,
                 manifest_sha256, {manifest}, rows, bytes, content_fingerprint
             FROM datasets, generate_series(1, {number}) n WHERE tenant = $1 AND dataset = 'source' AND data_version = '{VERSION}'

@@ -1,0 +1,2 @@
+-- Since when a manifest of the upload may lie in the store, whatever became of its PUT. For a while after it the upload is not given up.
+ALTER TABLE uploads ADD COLUMN manifest_put_at timestamptz;

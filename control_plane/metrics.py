@@ -20,6 +20,11 @@ PUBLISHED = Counter("stratum_published_total", "Messages delivered to Kafka.", [
 PUBLISH_ERRORS = Counter("stratum_publish_errors_total", "Messages that Kafka did not take in time.")
 EVENTS = Counter("stratum_events_read_total", "Events read from the launcher.", ["type"])
 SEALS = Counter("stratum_seals_total", "Seals by outcome.", ["outcome"])
+REFUSED_CALLBACKS = Counter(
+    "stratum_refused_callbacks_total",
+    "Callbacks that were refused, by kind of refusal; `kept`: whether it is among those in the audit.",
+    ["type", "kept"],
+)
 SWEPT = Counter("stratum_swept_objects_total", "Objects of unsealed runs and uploads that were removed.")
 REMOVED = Counter("stratum_leftovers_removed_total", "Left-overs that were removed, by kind.", ["kind"])
 REMOVED_BYTES = Counter("stratum_leftovers_removed_bytes_total", "Their bytes.", ["kind"])

@@ -21,7 +21,7 @@ from contracts.sizing import resources
 from contracts.sql_guard import check_condition, check_query
 from control_plane import quotas
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, ImageNotAllowed, Invalid, NameTaken, NotFound, Retired, StorageUsedUp, TooManyHeld
+from control_plane.errors import Conflict, ImageNotAllowed, Invalid, Missing, NameTaken, Retired, StorageUsedUp, TooManyHeld
 from control_plane.nearest import did_you_mean, nearest
 from control_plane.retirement.retire import check_not_retired
 
@@ -90,7 +90,7 @@ async def accept(
     """Accept the work, or find the process that already does it. Returns its id and whether it is new. Runs in the caller's transaction.
 
     Raises:
-        Invalid, NotFound: the request is wrong, or names what does not exist.
+        Invalid, Missing: the request is wrong, or names what does not exist.
         ImageNotAllowed: the tenant may not run the action's image.
         NameTaken: a dataset name belongs to other work.
         StorageUsedUp, TooManyHeld: the tenant's quota has no room for one more.
@@ -200,7 +200,7 @@ async def resolve(connection: Connection, tenant: str, request: ProcessRequest, 
     found = {row["dataset"]: row async for row in queries.find_datasets(connection, **where, datasets=list(views.values()))}
     for dataset in views.values():
         if dataset not in found:
-            await raise_not_found(connection, tenant, request.entity_id, request.data_version, dataset)
+            raise Missing(request.entity_id, request.data_version, dataset)
     output = request.output_dataset or action.name
     rejected = f"{output}_rejected" if request.parameters.get("on_invalid") == "reject" else None
     if rejected:
@@ -213,24 +213,6 @@ async def resolve(connection: Connection, tenant: str, request: ProcessRequest, 
         output_dataset=output,
         rejected_dataset=rejected,
     )
-
-
-async def raise_not_found(connection: Connection, tenant: str, entity_id: str, data_version: str, dataset: str) -> None:
-    """Raise `NotFound` for the first of the three that does not exist, with the nearest names that do."""
-
-    async def names(query: Any, **where: str) -> list[str]:
-        return [row["name"] async for row in query(connection, tenant=tenant, **where)]
-
-    entities = await names(queries.entity_names)
-    if entity_id not in entities:
-        near = nearest(entity_id, entities)
-        raise NotFound(f"There is no entity {entity_id!r}.{did_you_mean(near)} Ingest its data first.", suggestions=near)
-    versions = await names(queries.version_names, entity_id=entity_id)
-    if data_version not in versions:
-        near = nearest(data_version, versions)
-        raise NotFound(f"Entity {entity_id!r} has no data version {data_version!r}.{did_you_mean(near)}", suggestions=near)
-    near = nearest(dataset, await names(queries.dataset_names, entity_id=entity_id, data_version=data_version))
-    raise NotFound(f"There is no sealed dataset {dataset!r} in {entity_id}/{data_version}.{did_you_mean(near)}", suggestions=near)
 
 
 async def _check_inputs(connection: Connection, tenant: str, work: Work) -> None:

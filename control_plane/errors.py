@@ -92,6 +92,14 @@ class NotFound(Refusal):
     status, type, title = 404, "not-found", "Not found"
 
 
+class Missing(NotFound):
+    """An entity, a data version of it or a dataset in that: at least one does not exist. `missing.with_suggestions` says which."""
+
+    def __init__(self, entity_id: str, data_version: str, dataset: str) -> None:
+        super().__init__(f"There is no sealed dataset {entity_id}/{data_version}/{dataset}.")
+        self.entity_id, self.data_version, self.dataset = entity_id, data_version, dataset
+
+
 class Conflict(Refusal):
     """The state of things does not allow this now."""
 

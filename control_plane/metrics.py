@@ -22,6 +22,11 @@ EVENTS = Counter("stratum_events_read_total", "Events read from the launcher.", 
 EVENTS_REFUSED = Counter("stratum_events_refused_total", "Events that could not be used and went to the dead letters.")
 SEALS = Counter("stratum_seals_total", "Seals by outcome.", ["outcome"])
 DEFECTS = Counter("stratum_reconcile_defects_total", "Work that ended by an error nobody foresaw and is tried again, by kind.", ["work"])
+REFUSED_CALLBACKS = Counter(
+    "stratum_refused_callbacks_total",
+    "Callbacks that were refused, by kind of refusal; `kept`: whether it is among those in the audit.",
+    ["type", "kept"],
+)
 SWEPT = Counter("stratum_swept_objects_total", "Objects of unsealed runs and uploads that were removed.")
 REMOVED = Counter("stratum_leftovers_removed_total", "Left-overs that were removed, by kind.", ["kind"])
 REMOVED_BYTES = Counter("stratum_leftovers_removed_bytes_total", "Their bytes.", ["kind"])

@@ -31,11 +31,13 @@ from control_plane.api import (
     webhooks,
 )
 from control_plane.api.authentication import Authenticator
+from control_plane.api.presigning import Presigner
 from control_plane.api.services import Services
 from control_plane.database import Database
 from control_plane.errors import Busy, Forbidden, HeadersTooLarge, Malformed, RateLimited, TooLarge, TooSlow, Unauthenticated, UriTooLong
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
+from control_plane.upload_seal import UploadSeals
 
 log = structlog.get_logger()
 _ANY = (UriTooLong, HeadersTooLarge, TooSlow, TooLarge, Malformed, Busy)
@@ -47,10 +49,13 @@ _OF_ROLES = (Unauthenticated, Forbidden, RateLimited)
 def create_app(settings: ApiSettings) -> FastAPI:
     """The API with all its parts. Raises for a wrong key or catalog; touches no server yet."""
     database = Database(settings)
+    storage = Storage(settings)
     services = Services(
         settings=settings,
         database=database,
-        storage=Storage(settings),
+        storage=storage,
+        presigner=Presigner(storage),
+        seals=UploadSeals(database, storage),
         keys=LiveKeyRing(settings.signing_key_file, signing_keys.report),
         catalog=LiveCatalog(
             settings.catalog_dir,
@@ -65,6 +70,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         yield
         await services.authenticator.close()
         await services.database.close()
+        services.presigner.close()
 
     app = FastAPI(
         title="Stratum",

@@ -1,7 +1,7 @@
 """`/v1/processes/callback`: what runs report. The token says which attempt; only the granted run is heard."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import structlog
@@ -11,7 +11,7 @@ from contracts.callback import Callback, Grant
 from contracts.errors import TokenError
 from contracts.states import AttemptState
 from contracts.tokens import Claims
-from control_plane import lifecycle
+from control_plane import lifecycle, metrics
 from control_plane.api.auth import BearerToken, bearer
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected, Services
@@ -21,6 +21,10 @@ from control_plane.lifecycle import Current
 
 router = APIRouter(prefix="/v1/processes", tags=["runs"])
 log = structlog.get_logger()
+
+
+MOST_REFUSALS, MOST_OF_REASON = 100, 20
+"""How many refused callbacks of one attempt are kept, and of these with one reason: who holds a token can send them without end."""
 
 
 async def _token(services: Injected, credentials: BearerToken) -> str:
@@ -58,6 +62,8 @@ async def callback(body: Callback, services: Injected, token: RunToken) -> Grant
     structlog.contextvars.bind_contextvars(process_id=str(claims.process_id), step=claims.step, attempt=claims.attempt)
     try:
         async with services.database.tenant(claims.tenant) as connection:
+            # before the row is locked: tokens that were thrown away must not hold up the process
+            _check_expiry(claims, await queries.database_time(connection))
             current = await lifecycle.lock(connection, claims.process_id, claims.tenant)
             _check_bound(current, claims, body)
             assert current is not None  # noqa: S101 - checked just above
@@ -73,12 +79,17 @@ async def callback(body: Callback, services: Injected, token: RunToken) -> Grant
         raise
 
 
+def _check_expiry(claims: Claims, now: datetime) -> None:
+    """Judged on database time."""
+    if claims.exp <= now:
+        raise Unauthenticated(f"The token expired at {claims.exp.isoformat()}.")
+
+
 def _check_bound(current: Current | None, claims: Claims, body: Callback) -> None:
-    """Whether the token still speaks for the attempt; expiry is judged on database time."""
+    """Whether the token still speaks for the attempt."""
     if current is None or not current.is_about(claims):
         raise AttemptEnded("There is a later attempt; this one is over.")
-    if claims.exp <= current.now:
-        raise Unauthenticated(f"The token expired at {claims.exp.isoformat()}.")
+    _check_expiry(claims, current.now)  # again: the lock may have been waited for
     if claims.run_id not in (None, body.run_id):
         raise Unauthenticated("The token belongs to another run.")
     if current.run_id not in (None, body.run_id):
@@ -138,8 +149,10 @@ def _grant(services: Services, current: Current, run_id: str) -> Grant:
 async def _audit(services: Services, claims: Claims, body: Callback, refusal: Refusal) -> None:
     log.warning("callback refused", type=body.type, run_id=body.run_id, reason=refusal.detail)
     async with services.database.tenant(claims.tenant) as connection:
-        await queries.refuse_callback(
+        kept = await queries.refuse_callback(
             connection,
+            most=MOST_REFUSALS,
+            most_of_reason=MOST_OF_REASON,
             tenant=claims.tenant,
             process_id=claims.process_id,
             step=claims.step,
@@ -148,3 +161,4 @@ async def _audit(services: Services, claims: Claims, body: Callback, refusal: Re
             type=body.type,
             reason=refusal.detail,
         )
+    metrics.REFUSED_CALLBACKS.labels(refusal.type, "no" if kept is None else "yes").inc()

@@ -1,8 +1,10 @@
 """`/v1/actions` and `/v1/entities`: what can be done, and what is there."""
 
+import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+import asyncpg
+from fastapi import APIRouter, Query, Response
 
 from contracts.http import (
     ActionDescription,
@@ -15,13 +17,13 @@ from contracts.http import (
     VersionSummary,
 )
 from contracts.identifiers import Identifier
-from control_plane import acceptance
 from control_plane.api import cursor as cursors
 from control_plane.api.auth import Reader
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.database import queries
-from control_plane.errors import Invalid, NotFound, RateLimited, Retired, Unauthenticated, Unavailable
+from control_plane.errors import Invalid, Missing, NotFound, RateLimited, Retired, Unauthenticated, Unavailable
+from control_plane.missing import with_suggestions
 from control_plane.retirement.retire import check_not_retired
 
 router = APIRouter(prefix="/v1", tags=["data"])
@@ -63,13 +65,13 @@ async def list_versions(
     entity_id: Identifier, services: Injected, caller: Reader, limit: Limit = 100, cursor: str | None = None
 ) -> VersionPage:
     """The data versions of an entity, each with its sealed datasets."""
-    async with services.database.tenant(caller.tenant) as connection:
+    async with with_suggestions(services.database, caller.tenant), services.database.tenant(caller.tenant) as connection:
         after = cursors.decode(cursor) if cursor else None
         rows = [
             row async for row in queries.list_versions(connection, tenant=caller.tenant, entity_id=entity_id, after=after, limit=limit + 1)
         ]
         if not rows and after is None:
-            await acceptance.raise_not_found(connection, caller.tenant, entity_id, "", "")
+            raise Missing(entity_id, "", "")
     items = [VersionSummary.model_validate(dict(row)) for row in rows[:limit]]
     return VersionPage(items=items, next_cursor=cursors.encode(items[-1].data_version) if len(rows) > limit else None)
 
@@ -77,27 +79,33 @@ async def list_versions(
 @router.get(
     "/entities/{entity_id}/versions/{data_version}/datasets/{dataset}",
     operation_id="get_dataset",
+    response_model=Dataset,
     responses=documented(*_COMMON, NotFound, Retired),
 )
-async def get_dataset(entity_id: Identifier, data_version: Identifier, dataset: Identifier, services: Injected, caller: Reader) -> Dataset:
+async def get_dataset(entity_id: Identifier, data_version: Identifier, dataset: Identifier, services: Injected, caller: Reader) -> Response:
     """The manifest of a sealed dataset, and a presigned URL for each of its files."""
-    return await read_dataset(services, caller.tenant, entity_id, data_version, dataset)
+    return await dataset_response(services, caller.tenant, entity_id, data_version, dataset)
 
 
-async def read_dataset(services: Injected, tenant: str, entity_id: str, data_version: str, dataset: str) -> Dataset:
+async def dataset_response(services: Injected, tenant: str, entity_id: str, data_version: str, dataset: str) -> Response:
     """The dataset as the API shows it; raises `NotFound` with the nearest names, or `Retired`."""
-    async with services.database.tenant(tenant) as connection:
+    async with with_suggestions(services.database, tenant), services.database.tenant(tenant) as connection:
         row = await queries.get_dataset(connection, tenant=tenant, entity_id=entity_id, data_version=data_version, dataset=dataset)
         if row is None:
-            await acceptance.raise_not_found(connection, tenant, entity_id, data_version, dataset)
+            raise Missing(entity_id, data_version, dataset)
         await check_not_retired(connection, tenant, entity_id, data_version, [dataset])
-    seconds = services.settings.presigned_seconds
-    manifest = row["manifest"]
-    return Dataset(
-        **manifest,
+    keys = [file["key"] for file in row["manifest"]["files"]]
+    urls = await services.presigner.gets(row["bucket"], keys, services.settings.presigned_seconds)
+    # a manifest may have a hundred thousand files: to check and write it out takes seconds
+    document = await asyncio.to_thread(_document, row, keys, urls)
+    return Response(document, media_type="application/json")
+
+
+def _document(row: asyncpg.Record, keys: list[str], urls: list[str]) -> str:
+    dataset = Dataset(
+        **row["manifest"],
         manifest=f"s3://{row['bucket']}/{row['manifest_key']}",
         manifest_sha256=row["manifest_sha256"],
-        urls=tuple(
-            FileUrl(key=file["key"], url=services.storage.presigned_get(row["bucket"], file["key"], seconds)) for file in manifest["files"]
-        ),
+        urls=tuple(FileUrl(key=key, url=url) for key, url in zip(keys, urls, strict=True)),
     )
+    return dataset.model_dump_json()

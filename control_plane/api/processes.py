@@ -33,6 +33,7 @@ from control_plane.errors import (
     Unauthenticated,
     Unavailable,
 )
+from control_plane.missing import with_suggestions
 from control_plane.webhooks import callbacks
 
 router = APIRouter(prefix="/v1/processes", tags=["processes"])
@@ -68,7 +69,7 @@ async def create(
     """Run an action on a data version. The same work again answers 200 with the process that already does it."""
     callbacks.check(services.settings.target_rules, body.callback_url)
     body_sha256 = hashlib.sha256(await request.body()).hexdigest()
-    async with services.database.tenant(caller.tenant) as connection:
+    async with with_suggestions(services.database, caller.tenant), services.database.tenant(caller.tenant) as connection:
         if idempotency_key is not None:
             earlier = await _earlier_answer(connection, caller.tenant, idempotency_key, body_sha256)
             if earlier is not None:
@@ -197,7 +198,7 @@ async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Proces
 )
 async def retry(process_id: UUID, services: Injected, caller: Writer) -> Response:
     """Send a failed or cancelled request again, as a new process with `retry_of`."""
-    async with services.database.tenant(caller.tenant) as connection:
+    async with with_suggestions(services.database, caller.tenant), services.database.tenant(caller.tenant) as connection:
         row = await queries.retry_source(connection, tenant=caller.tenant, id=process_id)
         if row is None:
             raise _not_found(process_id)

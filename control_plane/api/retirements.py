@@ -6,12 +6,23 @@ from fastapi import APIRouter
 
 from contracts.http import Retirement, RetireRequest
 from contracts.identifiers import Identifier
-from control_plane import acceptance
 from control_plane.api.auth import Admin
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
-from control_plane.errors import Conflict, Forbidden, Invalid, Malformed, NotFound, RateLimited, TooLarge, Unauthenticated, Unavailable
-from control_plane.retirement.retire import Name, missing, retire
+from control_plane.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    Malformed,
+    Missing,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from control_plane.missing import with_suggestions
+from control_plane.retirement.retire import Name, retire
 
 router = APIRouter(prefix="/v1", tags=["data"])
 
@@ -30,9 +41,8 @@ async def retire_dataset(
     """
     name = Name(caller.tenant, entity_id, data_version, dataset)
     grace = timedelta(seconds=services.settings.retire_grace_seconds)
-    async with services.database.tenant(caller.tenant) as connection:
-        done = await retire(connection, services.storage, name, caller.name, body.reason, grace, dry_run=body.dry_run)
+    async with with_suggestions(services.database, caller.tenant):
+        done = await retire(services.database, services.storage, name, caller.name, body.reason, grace, dry_run=body.dry_run)
         if done is None:
-            await acceptance.raise_not_found(connection, caller.tenant, entity_id, data_version, dataset)
-            raise missing(name)
+            raise Missing(entity_id, data_version, dataset)
         return done

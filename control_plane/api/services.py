@@ -8,9 +8,11 @@ from fastapi import Depends, Request
 from contracts.live_catalog import LiveCatalog
 from contracts.signing_keys import Signer
 from control_plane.api.authentication import Authenticator
+from control_plane.api.presigning import Presigner
 from control_plane.database import Database
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
+from control_plane.upload_seal import UploadSeals
 
 
 class Drain:
@@ -31,6 +33,8 @@ class Services:
     settings: ApiSettings
     database: Database
     storage: Storage
+    presigner: Presigner
+    seals: UploadSeals
     keys: Signer
     catalog: LiveCatalog
     authenticator: Authenticator

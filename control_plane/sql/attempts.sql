@@ -49,9 +49,13 @@ WITH following AS (
 INSERT INTO outbox (tenant, kind, process_id, step, attempt, message_id)
 SELECT tenant, 'run', process_id, step, number, message_id FROM following RETURNING attempt;
 
--- name: refuse_callback!
+-- name: refuse_callback$
+-- Kept for the audit: so many of one reason, and so many of one attempt. No row: there are enough of it.
 INSERT INTO refused_callbacks (tenant, process_id, step, attempt, run_id, type, reason)
-SELECT tenant, id, :step, :attempt, :run_id, :type, :reason FROM processes WHERE tenant = :tenant AND id = :process_id;
+SELECT tenant, id, :step, :attempt, :run_id, :type, :reason FROM processes WHERE tenant = :tenant AND id = :process_id
+  AND (SELECT count(*) < :most AND count(*) FILTER (WHERE r.reason = :reason) < :most_of_reason FROM refused_callbacks r
+       WHERE r.process_id = :process_id AND r.step = :step AND r.attempt = :attempt)
+RETURNING id;
 
 -- name: take_seal^
 -- One attempt whose files are complete and that nobody else is sealing right now.

@@ -44,14 +44,28 @@ FROM datasets d WHERE tenant = :tenant AND entity_id = :entity_id AND (:after::t
       AND r.dataset = d.dataset)
 GROUP BY data_version ORDER BY data_version LIMIT :limit;
 
--- name: entity_names
-SELECT DISTINCT entity_id AS name FROM datasets WHERE tenant = :tenant LIMIT 10000;
+-- name: known_places^
+SELECT EXISTS (SELECT FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id) AS entity,
+    EXISTS (SELECT FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version) AS version;
 
--- name: version_names
-SELECT DISTINCT data_version AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id LIMIT 10000;
+-- name: near_entities
+-- The names that share most with one that does not exist: by their pairs of letters, and by length. A rough choice, to be ranked by the caller.
+SELECT name FROM (SELECT DISTINCT entity_id AS name FROM datasets WHERE tenant = :tenant LIMIT 10000) known
+ORDER BY (SELECT count(*) FROM unnest(:pairs::text[]) AS pair WHERE strpos(name, pair) > 0)::float / (length(name) + :length::integer) DESC, name
+LIMIT :most;
 
--- name: dataset_names
-SELECT dataset AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version LIMIT 10000;
+-- name: near_versions
+-- See `near_entities`.
+SELECT name FROM (SELECT DISTINCT data_version AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id LIMIT 10000) known
+ORDER BY (SELECT count(*) FROM unnest(:pairs::text[]) AS pair WHERE strpos(name, pair) > 0)::float / (length(name) + :length::integer) DESC, name
+LIMIT :most;
+
+-- name: near_datasets
+-- See `near_entities`.
+SELECT name FROM (
+    SELECT dataset AS name FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version LIMIT 10000) known
+ORDER BY (SELECT count(*) FROM unnest(:pairs::text[]) AS pair WHERE strpos(name, pair) > 0)::float / (length(name) + :length::integer) DESC, name
+LIMIT :most;
 
 -- name: tenant_storage^
 SELECT bucket, prefix, clock_timestamp() AS now FROM tenants WHERE id = :tenant;
@@ -71,9 +85,19 @@ WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_versi
   AND state = 'open' AND expires_at > clock_timestamp() RETURNING id;
 
 -- name: lock_upload^
-SELECT u.id, u.entity_id, u.data_version, u.dataset, u.files, u.state, u.expires_at, t.bucket, t.prefix, clock_timestamp() AS now
+-- `is_being_sealed`: its manifest is being put. No try to put it lasts five minutes.
+SELECT u.id, u.entity_id, u.data_version, u.dataset, u.files, u.state, u.expires_at, t.bucket, t.prefix, clock_timestamp() AS now,
+    u.state = 'open' AND coalesce(u.manifest_put_at > clock_timestamp() - interval '5 minutes', false) AS is_being_sealed
 FROM uploads u JOIN tenants t ON t.id = u.tenant
 WHERE u.tenant = :tenant AND u.id = :id AND u.entity_id = :entity_id AND u.data_version = :data_version AND u.dataset = :dataset FOR UPDATE OF u;
+
+-- name: prolong_upload!
+UPDATE uploads SET expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => :seconds)) WHERE id = :id AND state = 'open';
+
+-- name: begin_upload_manifest!
+-- From here on a manifest may lie in the store, whatever is heard of it.
+UPDATE uploads SET manifest_put_at = clock_timestamp(), expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => :seconds))
+WHERE id = :id AND state = 'open';
 
 -- name: close_upload!
 WITH closed AS (UPDATE uploads SET state = :state WHERE id = :id AND state = 'open' RETURNING id)

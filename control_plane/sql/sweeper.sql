@@ -72,6 +72,11 @@ UPDATE attempts SET swept_at = now() WHERE process_id = :process_id AND step = :
 -- name: expired_uploads
 SELECT id FROM uploads WHERE state = 'open' AND expires_at < clock_timestamp() LIMIT 100;
 
+-- name: expire_upload!
+-- Unless it was given more time since it was looked at.
+WITH closed AS (UPDATE uploads SET state = 'expired' WHERE id = :id AND state = 'open' AND expires_at < clock_timestamp() RETURNING id)
+DELETE FROM claims WHERE upload_id IN (SELECT id FROM closed);
+
 -- name: uploads_to_sweep
 SELECT u.expires_at, u.tenant, u.id, u.entity_id, u.data_version, u.dataset, t.bucket, t.prefix FROM uploads u JOIN tenants t ON t.id = u.tenant
 WHERE u.state = 'expired' AND u.swept_at IS NULL AND u.expires_at + make_interval(secs => :grace_seconds) < clock_timestamp()

@@ -18,7 +18,7 @@ async def expire_uploads(sweeper: Sweeper) -> None:
         expired = [row["id"] async for row in queries.expired_uploads(connection)]
     for upload_id in expired:
         async with sweeper.database.connection() as connection:
-            await queries.close_upload(connection, id=upload_id, state="expired")
+            await queries.expire_upload(connection, id=upload_id)
 
 
 async def sweep_runs(sweeper: Sweeper, tally: Tally) -> None:

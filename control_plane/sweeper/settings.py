@@ -1,12 +1,16 @@
 """What the sweeper keeps, and for how long. Seconds."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DAY = 86_400
 _Life = Annotated[float, Field(ge=2 * DAY)]
+
+
+def _none_if_zero(seconds: Any) -> Any:
+    return None if str(seconds) in ("0", "0.0") else seconds
 
 
 class SweepSettings(BaseSettings):
@@ -28,7 +32,9 @@ class SweepSettings(BaseSettings):
     )
     sweep_record_seconds: Annotated[float, Field(ge=DAY)] = Field(default=90 * DAY, description="How long the records of sweeps stay.")
     event_seconds: _Life | None = Field(default=None, description="How long the history of an ended process stays.")
-    refused_callback_seconds: _Life | None = Field(default=None, description="How long refused callbacks of an ended process stay.")
+    refused_callback_seconds: Annotated[_Life | None, BeforeValidator(_none_if_zero)] = Field(
+        default=30 * DAY, description="How long refused callbacks of an ended process stay. 0: for ever."
+    )
     log_seconds: Annotated[float, Field(ge=3600)] | None = Field(
         default=None, description="How long driver output of an ended process stays."
     )

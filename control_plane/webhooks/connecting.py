@@ -11,10 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpcore
+import structlog
 
 from control_plane.webhooks import addresses
 from control_plane.webhooks.addresses import Address
-from control_plane.webhooks.targets import TargetRules
+from control_plane.webhooks.targets import TargetRefused, TargetRules
+
+log = structlog.get_logger()
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 """All addresses of a name. Raises `OSError` when there are none."""
@@ -45,7 +48,7 @@ def _look_up(host: str, port: int) -> list[Any]:
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """What httpcore connects by. Raises `TargetRefused` before anything is sent where nothing may be sent."""
+    """What httpcore connects by. Nothing is sent where nothing may be sent: a forbidden address in the URL raises `TargetRefused`."""
 
     def __init__(self, rules: TargetRules, resolve: Resolve) -> None:
         self._rules = rules
@@ -70,7 +73,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if left == 1:
                     raise
-        raise httpcore.ConnectError(f"{host} has no address")
+        raise _nowhere(host)
 
     async def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> httpcore.AsyncNetworkStream:  # noqa: ASYNC109 - httpcore's own signature
         """Never."""
@@ -82,9 +85,16 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def _checked(self, host: str, port: int, seconds: float) -> Sequence[Address]:
         literal = addresses.read(host)
-        found: Sequence[Address] = [literal] if literal is not None else await self._resolved(host, port, seconds)
-        for address in found:
-            self._rules.check_address(host, address)
+        if literal is not None:
+            self._rules.check_address(host, literal)
+            return [literal]
+        found = await self._resolved(host, port, seconds)
+        try:
+            for address in found:
+                self._rules.check_address(host, address)
+        except TargetRefused as refusal:
+            log.warning("the name of a delivery's host leads where none may be sent", host=host, reason=str(refusal))
+            raise _nowhere(host) from refusal
         return found[:_MOST_ADDRESSES]
 
     async def _resolved(self, host: str, port: int, seconds: float) -> Sequence[Address]:
@@ -93,4 +103,9 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"the name {host} was not resolved in time") from error
         except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"the name {host} cannot be resolved") from error
+            raise _nowhere(host) from error
+
+
+def _nowhere(host: str) -> httpcore.ConnectError:
+    """The same whether the name has no address or a forbidden one: deliveries must not tell a tenant what our resolver knows."""
+    return httpcore.ConnectError(f"{host} leads to no address that deliveries may be sent to")

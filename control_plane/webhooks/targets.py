@@ -74,9 +74,10 @@ class TargetRules:
             raise TargetRefused(f"the URL has {len(url)} characters; at most {LONGEST_URL} are taken")
         try:
             parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
+            readable = bool(parsed.host)  # decodes a name in Punycode, and not every one can be
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise TargetRefused("the URL cannot be read") from error
-        if parsed.scheme not in _DEFAULT_PORTS or not parsed.host:
+        if parsed.scheme not in _DEFAULT_PORTS or not readable:
             raise TargetRefused("the URL must be https://host/…")
         if parsed.userinfo:
             raise TargetRefused("the URL holds credentials; deliveries are signed instead")
@@ -96,8 +97,7 @@ class TargetRules:
         kind = addresses.why_refused(address)
         if kind is None or (self.allow.has_host(host) and addresses.is_private(address)):
             return
-        where = str(address) if addresses.read(host) else f"{host} leads to {address}, which"
-        raise TargetRefused(f"{where} may not be reached by deliveries: {kind}")
+        raise TargetRefused(f"{address} may not be reached by deliveries: {kind}")
 
     def _check_host(self, host: str) -> None:
         address = addresses.read(host)

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.command import AttemptRef
 from contracts.identifiers import new_id
+from control_plane.api.callbacks import MOST_OF_REASON, MOST_REFUSALS
+from control_plane.metrics import REFUSED_CALLBACKS
 from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation
@@ -197,3 +199,29 @@ async def test_a_message_with_a_zero_byte_is_still_heard(steps: Steps, acme: Cal
     assert answer.status_code == 200, answer.text
     failed = await acme.until(str(driver.command.process_id), "failed")
     assert failed["reason"] == "cannot cast 'a\ufffdb' to int"
+
+
+async def test_refusals_without_end_are_kept_within_bounds(steps: Steps, acme: Caller, sql: asyncpg.Connection) -> None:
+    driver = await steps.succeeded()
+    now = await sql.fetchval("SELECT clock_timestamp()")
+
+    async def kept(expired_days_ago: list[int]) -> int:
+        for days in expired_days_ago:
+            token = steps.installation.keys.sign("stratum:run", _ref(driver), now - timedelta(days=days), driver.run_id)
+            assert (await driver.report("heartbeat", token=token)).status_code == 401
+        return len(await _refused(sql, driver))
+
+    counted = REFUSED_CALLBACKS.labels("unauthenticated", "no")._value.get()
+    assert await kept([300] * (MOST_OF_REASON + 5)) == MOST_OF_REASON
+    assert await kept(list(range(1, MOST_REFUSALS + 5))) == MOST_REFUSALS, "another expiry is another reason"
+    assert REFUSED_CALLBACKS.labels("unauthenticated", "no")._value.get() > counted + 5
+
+
+async def test_an_expired_token_does_not_wait_for_the_process(steps: Steps, sql: asyncpg.Connection, acme: Caller) -> None:
+    driver = await steps.running()
+    for _ in range(MOST_OF_REASON):
+        old = steps.installation.keys.sign("stratum:run", _ref(driver), datetime(2026, 1, 1, tzinfo=UTC), driver.run_id)
+        assert (await driver.report("heartbeat", token=old)).status_code == 401
+    async with sql.transaction():
+        await sql.execute("SELECT FROM processes WHERE id = $1 FOR UPDATE", driver.command.process_id)
+        assert (await asyncio.wait_for(driver.report("heartbeat", token=old), 10)).status_code == 401

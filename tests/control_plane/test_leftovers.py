@@ -20,6 +20,7 @@ from control_plane.sealing import seal_next
 from control_plane.storage import Storage
 from control_plane.sweeper import listed
 from control_plane.sweeper.removal import BUSY, Kept, remove_folder
+from control_plane.sweeper.settings import SweepSettings
 from control_plane.sweeper.sweep import leftovers, turn
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Tally
@@ -256,10 +257,12 @@ async def test_rows_that_have_served_their_time(quiet: Quiet) -> None:
             return {row["process_id"]: row["n"] for row in found}
 
         events, refused = await rows("events"), await rows("refused_callbacks")
-        usual = sweeper(Sweeper, quiet.installation)
+        usual = sweeper(Sweeper, quiet.installation, refused_callback_seconds=0)
         reported = (await leftovers(usual, remove=False)).counts
         assert (reported[Kind.IDEMPOTENCY_KEY].found, reported[Kind.OUTBOX].found) == (1, 1)
-        assert {Kind.EVENT, Kind.REFUSED_CALLBACK}.isdisjoint(reported), "kept for ever, unless a life is set"
+        assert {Kind.EVENT, Kind.REFUSED_CALLBACK}.isdisjoint(reported), (
+            "the history is kept for ever unless a life is set, refusals for a month"
+        )
         await leftovers(usual, remove=True)
         assert [row["key"] for row in await sql.fetch("SELECT key FROM idempotency_keys")] == ["new"]
         assert old.command.process_id not in await rows("outbox")
@@ -273,6 +276,12 @@ async def test_rows_that_have_served_their_time(quiet: Quiet) -> None:
         assert removed[Kind.REFUSED_CALLBACK].removed == refused[old.command.process_id] == 2
         del events[old.command.process_id], refused[old.command.process_id]
         assert (await rows("events"), await rows("refused_callbacks")) == (events, refused)
+
+
+def test_refused_callbacks_have_a_life_unless_it_is_taken_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SweepSettings().refused_callback_seconds == 30 * 86_400
+    monkeypatch.setenv("STRATUM_REFUSED_CALLBACK_SECONDS", "0")
+    assert SweepSettings().refused_callback_seconds is None
 
 
 @pytest.mark.parametrize("table", ["events", "refused_callbacks"])

@@ -4,6 +4,8 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from contracts.http import ProcessRequest
@@ -112,6 +114,9 @@ def test_addresses_that_are(address: str) -> None:
         ("https://LOCALHOST./", "this machine"),
         ("https://x.localhost/", "this machine"),
         ("https://example.com:99999/", "port 99999"),
+        ("https://xn--ls8h.la/", "cannot be read"),
+        ("https://xn--a/", "cannot be read"),
+        ("https://xn--/", "cannot be read"),
         ("https://example.com/" + "a" * 2048, "at most 2048"),
     ],
 )
@@ -119,6 +124,26 @@ def test_urls_that_are_refused(url: str, reason: str) -> None:
     with pytest.raises(TargetRefused, match=reason) as caught:
         rules().target(url)
     assert "secret" not in str(caught.value)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text("abcxn-0129._", min_size=1, max_size=8),
+            st.text("abcdefghijklmnop-0123456789", max_size=12).map(lambda text: f"xn--{text}"),
+            st.text(max_size=6),
+            st.sampled_from(["", "-", "xn--", "ß", "\u200d", "\u0660", "İ", "%00", "%", "[", "]", "[::", "1" * 70]),
+        ),
+        min_size=1,
+        max_size=4,
+    ).map(".".join)
+)
+def test_whatever_the_host_is_the_url_is_taken_or_refused(host: str) -> None:
+    try:
+        target = rules().target(f"https://{host}/")
+    except TargetRefused:
+        return
+    assert target.netloc.isascii()
 
 
 def test_a_url_in_its_parts() -> None:

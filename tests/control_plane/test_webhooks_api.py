@@ -2,8 +2,10 @@
 
 from uuid import uuid4
 
+import pytest
 from standardwebhooks.webhooks import Webhook
 
+from tests.control_plane.caller import Caller
 from tests.control_plane.hooked import hooked
 from tests.control_plane.installation import Installation, running
 from tests.control_plane.receiver import receiving
@@ -85,3 +87,13 @@ async def test_how_much_waits_is_measured(still: Installation) -> None:
     async with hooked(still) as scene:
         await scene.ended(HOOK)
         assert "stratum_webhooks_waiting 1.0" in (await scene.caller.client.get("/metrics")).text
+
+
+@pytest.mark.parametrize(
+    "host", ["xn--ls8h.la", "xn--", "a.xn--zzzzzzzzzzzz.example", "xn--a", "[::1", "a" * 64 + ".example", "\u200d", "-"]
+)
+async def test_a_host_that_is_none_is_the_callers_mistake(host: str, acme: Caller) -> None:
+    answer = await acme.run(callback_url=f"https://{host}/")
+    assert answer.status_code in (202, 422), answer.text
+    if host.startswith("xn--"):
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/callback_url")

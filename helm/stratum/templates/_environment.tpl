@@ -57,7 +57,7 @@
   valueFrom: {secretKeyRef: {name: {{ include "stratum.s3Secret" . }}, key: {{ .Values.s3.existingSecret.secretKeyKey }}}}
 {{- end }}
 
-{{/* What is kept, and for how long. 0 stands for ever: then the variable is not set. */}}
+{{/* What is kept, and for how long. 0 stands for ever: then the variable is not set, but where the service's own default is a life. */}}
 {{- define "stratum.env.retention" -}}
 {{- $names := dict "graceSeconds" "SWEEP_GRACE_SECONDS" "listingSeconds" "SWEEP_LISTING_SECONDS"
   "unknownGraceSeconds" "SWEEP_UNKNOWN_GRACE_SECONDS" "retireGraceSeconds" "RETIRE_GRACE_SECONDS"
@@ -66,7 +66,7 @@
 - {name: STRATUM_SWEEP_UNKNOWN_FOLDERS, value: {{ .Values.retention.unknownFolders | quote }}}
 {{- range $key, $name := $names }}
 {{- $seconds := int64 (index $.Values.retention $key) }}
-{{- if or $seconds (eq $key "graceSeconds") }}
+{{- if or $seconds (has $key (list "graceSeconds" "refusedCallbackSeconds")) }}
 - {name: STRATUM_{{ $name }}, value: {{ $seconds | quote }}}
 {{- end }}
 {{- end }}

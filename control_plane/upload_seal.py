@@ -1,0 +1,128 @@
+"""The seal of an upload: short transactions, and between them the store, which nobody waits for with a connection.
+
+1. The upload is open, and is given the time that reading takes.
+2. Its files are read. It may be given up meanwhile.
+3. It is marked: from here on a manifest may lie in the store, and it is not given up.
+4. The manifest is put, create-only.
+5. The dataset is registered.
+
+A try that ended anywhere is taken up by the next one. Two at once both go all the way: one puts the manifest, the other finds it.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from contracts.layout import DatasetPath, StorageRoot
+from control_plane import quotas, seal, uploaded
+from control_plane.database import Connection, Database, queries
+from control_plane.errors import Conflict, NameTaken, NotFound, ProposalRejected, UploadRefused
+from control_plane.seal import Sealable
+from control_plane.storage import Storage
+
+READ_SECONDS = 3600
+"""An upload that is being sealed has at least so much time left."""
+MOST_AT_ONCE = 16
+"""Seals of one replica: each keeps a thread, and there are others who need one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which upload of which tenant, for what name."""
+
+    tenant: str
+    entity_id: str
+    data_version: str
+    dataset: str
+    upload_id: UUID
+
+    async def lock(self, connection: Connection) -> asyncpg.Record:
+        """The upload's row, nobody else's until the transaction ends; raises `NotFound`."""
+        where = {"entity_id": self.entity_id, "data_version": self.data_version, "dataset": self.dataset}
+        row: asyncpg.Record | None = await queries.lock_upload(connection, tenant=self.tenant, id=self.upload_id, **where)
+        if row is None:
+            raise NotFound(f"There is no upload {self.upload_id} for {self.entity_id}/{self.data_version}/{self.dataset}.")
+        return row
+
+
+class UploadSeals:
+    """Seals uploads, so many at once. The others wait their turn, without a connection and without a thread."""
+
+    def __init__(self, database: Database, storage: Storage) -> None:
+        self._database = database
+        self._storage = storage
+        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def seal(self, place: Place) -> None:
+        """Check the uploaded files against what was announced, and seal the dataset.
+
+        Raises:
+            NotFound, Conflict, StorageUsedUp, Invalid: it is not to be sealed, or not now.
+            UploadRefused: it never will be; its name is free.
+            NameTaken: another's manifest is there.
+        """
+        async with self._turns:
+            row = await self._begin(place)
+            if row is None:
+                return
+            path = StorageRoot(row["bucket"], row["prefix"]).dataset(place.entity_id, place.data_version, place.dataset)
+            try:
+                sealable = await asyncio.to_thread(self._sealable, place, path, row)
+            except UploadRefused:
+                await self._refuse(place)
+                raise
+            if await self._mark(place):
+                await self._put(place, path, sealable)
+
+    async def _begin(self, place: Place) -> asyncpg.Record | None:
+        """The upload, which stays open while it is read. None: it is sealed already."""
+        async with self._database.tenant(place.tenant) as connection:
+            row = await place.lock(connection)
+            if _is_sealed(row):
+                return None
+            await quotas.check_storage(connection, place.tenant, more=sum(file["bytes"] for file in row["files"]))
+            await queries.prolong_upload(connection, id=place.upload_id, seconds=READ_SECONDS)
+            return row
+
+    def _sealable(self, place: Place, path: DatasetPath, row: asyncpg.Record) -> Sealable:
+        """What is to be put, of files that were read. Blocking."""
+        content = uploaded.checked(self._storage, path, place.upload_id, row["files"])
+        try:
+            return seal.sealable(path, uploaded.manifest(place.tenant, path, place.upload_id, content, row["now"]))
+        except ProposalRejected as error:
+            raise UploadRefused(f"The dataset cannot be sealed: {error}.") from error
+
+    async def _refuse(self, place: Place) -> None:
+        """Free the name: what lies there can never be sealed. Unless another try saw it otherwise, and puts the manifest right now."""
+        async with self._database.tenant(place.tenant) as connection:
+            row = await place.lock(connection)
+            if not row["is_being_sealed"]:
+                await queries.close_upload(connection, id=place.upload_id, state="expired")
+
+    async def _mark(self, place: Place) -> bool:
+        """Whether the manifest is to be put: false when another try has sealed the upload meanwhile."""
+        async with self._database.tenant(place.tenant) as connection:
+            if _is_sealed(await place.lock(connection)):
+                return False
+            await queries.begin_upload_manifest(connection, id=place.upload_id, seconds=READ_SECONDS)
+            return True
+
+    async def _put(self, place: Place, path: DatasetPath, sealable: Sealable) -> None:
+        try:
+            sealed, digest = await asyncio.to_thread(seal.put_manifest, self._storage, sealable)
+        except ProposalRejected as error:
+            raise NameTaken(f"The dataset exists already: {error}.") from error
+        async with self._database.tenant(place.tenant) as connection:
+            if _is_sealed(await place.lock(connection)):
+                return
+            await queries.register_dataset(connection, **seal.registration(path, sealed, digest, place.upload_id))
+            await queries.close_upload(connection, id=place.upload_id, state="sealed")
+
+
+def _is_sealed(row: asyncpg.Record) -> bool:
+    """Whether nothing is left to do; raises `Conflict` when nothing can be done any more."""
+    if row["state"] == "expired" or (row["state"] == "open" and row["expires_at"] < row["now"]):
+        raise Conflict("The upload has expired, was given up or was refused; begin a new one.")
+    return bool(row["state"] == "sealed")

@@ -76,6 +76,9 @@ TABLE_FUNCTIONS = _names(
 CLOCK_WITHOUT_ARGUMENTS = frozenset({"to_unix_timestamp", "unix_timestamp"})
 """Allowed functions that mean the present time when called with nothing."""
 
+CLOCK_NAMES = frozenset({"current_time", "localtimestamp"})
+"""Clock functions that Spark takes for calls without parentheses, and the parser of the text for columns. In quotes they are columns."""
+
 _DENIED_BY_REASON = {
     "runs foreign code": """
         java_method reflect try_reflect

@@ -15,9 +15,11 @@ from sqlglot.errors import SqlglotError
 from sqlglot.parsers.spark import SparkParser
 
 from contracts.errors import SqlRefused
+from contracts.sql_clock import present_times
 from contracts.sql_functions import (
     ALLOWED,
     ALLOWED_SYNTAX,
+    CLOCK_NAMES,
     CLOCK_WITHOUT_ARGUMENTS,
     DENIED,
     ORDER_DEPENDENT,
@@ -69,6 +71,7 @@ def check_query(query: str, views: Collection[str]) -> None:
     _check_clauses(tree, query)
     _check_tables(tree, query, views)
     _check_functions(tree, query)
+    _check_clock(tree, query)
 
 
 def check_condition(condition: str) -> None:
@@ -84,6 +87,7 @@ def check_condition(condition: str) -> None:
         raise SqlRefused(f"the condition goes on after its end, near `{tree.alias}`", _position(tree.args["alias"], condition))
     _check_clauses(tree, condition)
     _check_functions(tree, condition)
+    _check_clock(tree, condition)
 
 
 def check_function(name: str) -> None:
@@ -181,6 +185,11 @@ def _check_functions(tree: exp.Expr, query: str) -> None:
             )
 
 
+def _check_clock(tree: exp.Expr, query: str) -> None:
+    for text in present_times(tree):
+        raise SqlRefused(f"the text '{text.name}' is not allowed as a time: it {DENIED['now']}", _position(text, query))
+
+
 def _calls(tree: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     """Every function call with its name; clock and session values can be written without parentheses too."""
     for node in tree.walk():
@@ -188,6 +197,8 @@ def _calls(tree: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
             yield node, node.name
         elif isinstance(node, exp.Func) and type(node).sql_names()[0].lower() in DENIED:
             yield node, type(node).sql_names()[0].lower()
+        elif isinstance(node, exp.Column) and not node.table and not node.this.quoted and node.name.lower() in CLOCK_NAMES:
+            yield node, node.name.lower()
 
 
 def _is_ordered(call: exp.Expr) -> bool:

@@ -26,6 +26,10 @@ ACCEPTED = [
     "SELECT * FROM source PIVOT (sum(a) FOR b IN (1, 2))",
     "SELECT * FROM source WHERE a = (SELECT max(b) FROM source) AND EXISTS (SELECT 1) AND a IN (SELECT 2)",
     "SELECT unix_timestamp(a) FROM source",
+    "SELECT 'now', concat('today', a) FROM source WHERE a = 'now' OR a IN ('tomorrow')",
+    "SELECT CASE WHEN a = 'now' THEN b END::date, cast(a AS date), to_date(a, 'yyyy') FROM source",
+    "SELECT date 'epoch', timestamp '2024-02-29 12:00', 'nowhere'::date, 'now'::string FROM source",
+    "SELECT `localtimestamp`, source.localtimestamp FROM source",
 ]
 
 REFUSED = {
@@ -64,6 +68,22 @@ REFUSED = {
     "SELECT now()": "clock",
     "SELECT current_date": "clock",
     "SELECT unix_timestamp()": "clock",
+    "SELECT localtimestamp": "clock",
+    "SELECT LocalTimestamp AS l, a FROM source": "clock",
+    "SELECT timestamp 'now'": "clock",
+    "SELECT date 'today'": "clock",
+    "SELECT timestamp_ntz ' NOW ', 1": "clock",
+    "SELECT timestamp_ltz 'tomorrow UTC'": "clock",
+    "SELECT cast('Yesterday' AS date) FROM source": "clock",
+    "SELECT try_cast(('now') AS timestamp_ntz)": "clock",
+    "SELECT cast(cast('today+01:00' AS string) AS timestamp)": "clock",
+    "SELECT 'now'::date": "clock",
+    "SELECT r'now'::timestamp": "clock",
+    "SELECT to_date('today'), a FROM source": "clock",
+    "SELECT `date`('today')": "clock",
+    "SELECT timestamp('now') - t FROM source": "clock",
+    "SELECT extract(year FROM 'now')": "clock",
+    "SELECT * FROM VALUES (date 'today') AS v(d)": "clock",
     "SELECT current_user": "running system",
     "SELECT input_file_name() FROM source": "running system",
     "SELECT xpath_string('<a/>', 'a')": "XML",
@@ -108,7 +128,7 @@ def test_accepted_conditions(condition: str) -> None:
     check_condition(condition)
 
 
-@pytest.mark.parametrize("condition", ["", "a b", "a > (SELECT 1)", "1=1; DROP TABLE x", "a) UNION SELECT (1", "rand() > 0.5"])
+@pytest.mark.parametrize("condition", ["", "a b", "a > (SELECT 1)", "1=1; DROP TABLE x", "a) UNION SELECT (1", "rand() > 0.5", "t <= timestamp 'now'"])
 def test_refused_conditions(condition: str) -> None:
     with pytest.raises(SqlRefused):
         check_condition(condition)

@@ -1,0 +1,67 @@
+"""Text that Spark reads as the present time where it becomes a date or a timestamp: 'now', 'today' and their like.
+
+As text they are words like any other. Only the text itself is judged here; who asks knows that it is made a time.
+"""
+
+import re
+from collections.abc import Iterator
+
+from sqlglot import exp
+
+# As Spark reads them: blanks and control characters around, any case, perhaps a zone. 'epoch' is the same whenever it is asked.
+_WORD = re.compile(r"[\x00-\x20]*(now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
+
+_TIMES = frozenset(
+    {
+        exp.DType.DATE,
+        exp.DType.DATETIME,
+        exp.DType.TIMESTAMP,
+        exp.DType.TIMESTAMPTZ,
+        exp.DType.TIMESTAMPLTZ,
+        exp.DType.TIMESTAMPNTZ,
+    }
+)
+
+_READ_TEXT = frozenset(
+    """
+    add_months convert_timezone date date_add date_diff date_format date_part date_sub date_trunc dateadd datediff datepart day
+    dayname dayofmonth dayofweek dayofyear from_utc_timestamp hour last_day minute month monthname months_between next_day
+    quarter second sequence timestamp timestampadd timestampdiff to_date to_timestamp to_timestamp_ltz to_timestamp_ntz
+    to_unix_timestamp to_utc_timestamp trunc try_to_date try_to_timestamp unix_date unix_micros unix_millis unix_seconds
+    unix_timestamp weekday weekofyear window year
+    """.split()
+)
+"""Functions that make a time of the text they are given."""
+
+
+def means_present_time(text: str) -> bool:
+    """Whether Spark makes the present time, or one counted from it, of the constant `text`."""
+    return _WORD.match(text) is not None
+
+
+def present_times(tree: exp.Expr) -> Iterator[exp.Expr]:
+    """The constant texts in `tree` that are made the present time there, as far as the query alone tells."""
+    for node in tree.walk():
+        yield from (text for text in map(_bare, _read_as_time(node)) if _is_text(text) and means_present_time(text.name))
+
+
+def _read_as_time(node: exp.Expr) -> list[exp.Expr]:
+    """What `node` makes a time of."""
+    if isinstance(node, exp.Cast) and node.to.this in _TIMES:
+        return [node.this]
+    if isinstance(node, exp.Extract):
+        return [node.expression]
+    if isinstance(node, exp.Anonymous) and node.name.lower() in _READ_TEXT:
+        return list(node.expressions)
+    return []
+
+
+def _bare(value: exp.Expr) -> exp.Expr:
+    """`value` without parentheses and casts around it."""
+    while isinstance(value, exp.Paren | exp.Cast):
+        value = value.this
+    return value
+
+
+def _is_text(value: exp.Expr) -> bool:
+    return value.is_string or isinstance(value, exp.RawString)

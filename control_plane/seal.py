@@ -108,7 +108,7 @@ def _existing(storage: Storage, path: DatasetPath, mine: Manifest) -> tuple[Mani
 
 
 def _is_of_same_step(found: Manifest, mine: Manifest) -> bool:
-    """Whether another run of the same step sealed it. A database grants each attempt once, so only one that was replaced can have let it."""
+    """Whether another run of the same step sealed it: a database grants each attempt once, so one that was replaced had let it."""
     return mine.process_id is not None and (found.process_id, found.step) == (mine.process_id, mine.step)
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
+
+import structlog
 
 from contracts.layout import DatasetPath, StorageRoot
 from control_plane.database import Connection, Database, queries
-from control_plane.errors import ObjectMissing
+from control_plane.errors import ObjectMissing, StorageRefused, StorageUnavailable, TooMuch, Unavailable
 from control_plane.rebuild.report import Report
 from control_plane.rebuild.rows import dataset_row, process_row, upload_id_of, upload_row
 from control_plane.rebuild.verify import BrokenDataset, Sealed, read_sealed
@@ -15,6 +18,9 @@ from control_plane.retirement.tombstones import BadTombstone
 from control_plane.settings import LeftoverSettings
 from control_plane.storage import Storage
 from control_plane.sweeper.folders import datasets
+
+log = structlog.get_logger()
+_LONGEST_REASON = 500
 
 
 async def rebuild(settings: LeftoverSettings, only_tenant: str | None, *, dry_run: bool) -> Report:
@@ -35,15 +41,22 @@ async def rebuild(settings: LeftoverSettings, only_tenant: str | None, *, dry_ru
 
 
 async def _tenant(database: Database, storage: Storage, report: Report, tenant: str, root: StorageRoot, *, dry_run: bool) -> None:
-    found = await asyncio.to_thread(_places, storage, root)
-    missing: list[Sealed] = []
+    try:
+        found = await asyncio.to_thread(_places, storage, root)
+    except StorageRefused as error:
+        report.conflicts[tenant] = str(error)
+        return
+    # names alone: what all manifests together say may be more than fits into memory
+    missing: dict[UUID | DatasetPath, list[DatasetPath]] = defaultdict(list)
     for path in found:
         sealed = await _read(database, storage, report, tenant, path)
         if sealed is not None:
-            missing.append(sealed)
-    if not dry_run:
-        await _register(database, missing)
-    report.registered += [_name(sealed.path, tenant) for sealed in missing]
+            missing[sealed.manifest.process_id or path].append(path)
+    for group in missing.values():
+        if dry_run:
+            report.registered += [_name(path, tenant) for path in group]
+        else:
+            await _register(database, storage, report, tenant, group)
     async with database.connection() as connection:
         known = {(row["entity_id"], row["data_version"], row["dataset"]) async for row in queries.registry_of(connection, tenant=tenant)}
     for gone in sorted(known - {(path.entity_id, path.data_version, path.dataset) for path in found}):
@@ -56,34 +69,47 @@ def _places(storage: Storage, root: StorageRoot) -> list[DatasetPath]:
 
 async def _read(database: Database, storage: Storage, report: Report, tenant: str, path: DatasetPath) -> Sealed | None:
     """The dataset, if something of it is missing in the registry; what is wrong with it is reported."""
-    name = _name(path, tenant)
-    try:
+    with _reported(report, [_name(path, tenant)]):
         sealed = await asyncio.to_thread(read_sealed, storage, tenant, path)
-    except (BrokenDataset, BadTombstone, ObjectMissing) as error:
-        report.conflicts[name] = str(error)
-        return None
-    async with database.connection() as connection:
-        row = await queries.registry_row(connection, tenant=tenant, **_key(path))
-    if row is None:
-        return sealed
-    if row["manifest_sha256"] != sealed.sha256:
-        report.conflicts[name] = f"the registry has the manifest {row['manifest_sha256']}, the store {sealed.sha256}"
-    elif sealed.tombstone is not None and not row["is_retired"]:
-        return sealed
-    else:
-        report.known += 1
+        async with database.connection() as connection:
+            row = await queries.registry_row(connection, tenant=tenant, **_key(path))
+        if row is None:
+            return sealed
+        if row["manifest_sha256"] != sealed.sha256:
+            report.conflicts[_name(path, tenant)] = f"the registry has the manifest {row['manifest_sha256']}, the store {sealed.sha256}"
+        elif sealed.tombstone is not None and not row["is_retired"]:
+            return sealed
+        else:
+            report.known += 1
     return None
 
 
-async def _register(database: Database, missing: Sequence[Sealed]) -> None:
-    """Each process with all that it made in one transaction, so that its work is never half known."""
-    by_process: dict[UUID | None, list[Sealed]] = defaultdict(list)
-    for sealed in missing:
-        by_process[sealed.manifest.process_id].append(sealed)
-    uploaded = by_process.pop(None, [])
-    for group in (*([one] for one in uploaded), *by_process.values()):
+async def _register(database: Database, storage: Storage, report: Report, tenant: str, group: Sequence[DatasetPath]) -> None:
+    """A process with all that it made in one transaction, so that its work is never half known; or an upload."""
+    names = [_name(path, tenant) for path in group]
+    with _reported(report, names):
+        sealed = [await asyncio.to_thread(read_sealed, storage, tenant, path) for path in group]
         async with database.transaction() as connection:
-            await _register_group(connection, group)
+            await _register_group(connection, sealed)
+        report.registered += names
+
+
+@contextmanager
+def _reported(report: Report, names: Sequence[str]) -> Iterator[None]:
+    """Whatever is wrong with these datasets keeps no other from being registered.
+
+    Raises:
+        StorageUnavailable, Unavailable: that is not about them.
+    """
+    try:
+        yield
+    except (BrokenDataset, BadTombstone, ObjectMissing, TooMuch, StorageRefused) as error:
+        report.conflicts.update(dict.fromkeys(names, str(error)))
+    except (StorageUnavailable, Unavailable):
+        raise
+    except Exception as error:
+        log.exception("a dataset cannot be registered", names=names)
+        report.conflicts.update(dict.fromkeys(names, f"it cannot be registered ({type(error).__name__}): {str(error)[:_LONGEST_REASON]}"))
 
 
 async def _register_group(connection: Connection, group: Sequence[Sealed]) -> None:

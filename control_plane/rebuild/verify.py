@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -11,6 +12,9 @@ from contracts.tombstone import Tombstone
 from control_plane.errors import ControlPlaneError
 from control_plane.retirement.tombstones import read_tombstone
 from control_plane.storage import Storage
+
+_LAST_ATTEMPT = 2**15 - 1
+"""What the database's column holds."""
 
 
 class BrokenDataset(ControlPlaneError):
@@ -40,6 +44,7 @@ def read_sealed(storage: Storage, tenant: str, path: DatasetPath) -> Sealed:
         raise BrokenDataset(f"the manifest cannot be read: {error.errors()[0]['msg']}") from error
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
     _check_place(tenant, path, manifest)
+    _check_maker(manifest)
     if manifest.schema_fingerprint != schema_fingerprint(manifest.columns):
         raise BrokenDataset("the schema fingerprint is not that of the columns")
     tombstone = read_tombstone(storage, path)
@@ -60,6 +65,20 @@ def _check_place(tenant: str, path: DatasetPath, manifest: Manifest) -> None:
     outside = next((file.key for file in manifest.files if not file.key.startswith(prefix)), None)
     if outside is not None:
         raise BrokenDataset(f"the manifest names {outside}, outside of its run's folder")
+
+
+def _check_maker(manifest: Manifest) -> None:
+    """Whether rows of a process, or of an upload, can stand for what made it."""
+    if manifest.process_id is None:
+        try:
+            UUID(manifest.run_id)
+        except ValueError as error:
+            raise BrokenDataset(f"the manifest names neither a process nor an upload: {manifest.run_id} is no upload's id") from error
+        return
+    if manifest.action is None or manifest.action_revision is None or manifest.step is None or manifest.attempt is None:
+        raise BrokenDataset("the manifest names a process and does not say by which action, step and attempt it was made")
+    if manifest.attempt > _LAST_ATTEMPT:
+        raise BrokenDataset(f"the manifest names the attempt {manifest.attempt}; there are at most {_LAST_ATTEMPT}")
 
 
 def _check_files(storage: Storage, path: DatasetPath, manifest: Manifest) -> None:

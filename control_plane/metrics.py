@@ -12,7 +12,7 @@ REQUESTS = Histogram(
     ["method", "route", "status"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
-PROCESSES = Gauge("stratum_processes", "Processes by tenant and state.", ["tenant", "state"])
+PROCESSES = Gauge("stratum_processes", "Processes of all tenants, by state.", ["state"])
 OUTBOX = Gauge("stratum_outbox_messages", "Released messages not yet known to be delivered.")
 OUTBOX_AGE = Gauge("stratum_outbox_oldest_seconds", "Age of the oldest of them.")
 RELEASED = Counter("stratum_released_total", "Processes released by admission.")
@@ -36,14 +36,9 @@ FULL_SWEEP_AT = Gauge("stratum_full_sweep_timestamp_seconds", "When the last ful
 
 async def refresh(connection: Connection) -> None:
     """Read the gauges from the database."""
-    PROCESSES.clear()
-    tenants: set[str] = set()
-    async for row in queries.count_by_state(connection):
-        if row["tenant"] not in tenants:
-            tenants.add(row["tenant"])
-            for state in ProcessState:
-                PROCESSES.labels(row["tenant"], state.value).set(0)
-        PROCESSES.labels(row["tenant"], row["state"]).set(row["processes"])
+    counted = {row["state"]: row["processes"] async for row in queries.count_by_state(connection)}
+    for state in ProcessState:
+        PROCESSES.labels(state.value).set(counted.get(state.value, 0))
     lag = await queries.outbox_lag(connection)
     OUTBOX.set(lag["waiting"])
     OUTBOX_AGE.set(lag["seconds"])

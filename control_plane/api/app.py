@@ -31,6 +31,7 @@ from control_plane.api import (
     webhooks,
 )
 from control_plane.api.authentication import Authenticator
+from control_plane.api.looks import Looks
 from control_plane.api.presigning import Presigner
 from control_plane.api.services import Services
 from control_plane.database import Database
@@ -55,6 +56,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         database=database,
         storage=storage,
         presigner=Presigner(storage),
+        looks=Looks(database, storage),
         seals=UploadSeals(database, storage),
         keys=LiveKeyRing(settings.signing_key_file, signing_keys.report),
         catalog=LiveCatalog(

@@ -10,6 +10,7 @@ from contracts.http import (
     ActionDescription,
     ActionList,
     Dataset,
+    DatasetSummary,
     EntityPage,
     EntitySummary,
     FileUrl,
@@ -28,6 +29,8 @@ from control_plane.retirement.retire import check_not_retired
 
 router = APIRouter(prefix="/v1", tags=["data"])
 _COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)
+MOST_DATASETS = 1000
+"""Of a page of versions, all versions together."""
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -64,16 +67,35 @@ async def list_entities(services: Injected, caller: Reader, limit: Limit = 100, 
 async def list_versions(
     entity_id: Identifier, services: Injected, caller: Reader, limit: Limit = 100, cursor: str | None = None
 ) -> VersionPage:
-    """The data versions of an entity, each with its sealed datasets."""
+    """The data versions of an entity, each with its sealed datasets. One with very many goes on, under its name, on the next page."""
     async with with_suggestions(services.database, caller.tenant), services.database.tenant(caller.tenant) as connection:
-        after = cursors.decode(cursor) if cursor else None
-        rows = [
-            row async for row in queries.list_versions(connection, tenant=caller.tenant, entity_id=entity_id, after=after, limit=limit + 1)
-        ]
-        if not rows and after is None:
+        after, _, after_dataset = (cursors.decode(cursor) if cursor else "").partition("/")
+        found = queries.list_versions(
+            connection,
+            tenant=caller.tenant,
+            entity_id=entity_id,
+            after=after or None,
+            after_dataset=after_dataset or None,
+            limit=MOST_DATASETS + 1,
+        )
+        rows = [row async for row in found]
+        if not rows and not after:
             raise Missing(entity_id, "", "")
-    items = [VersionSummary.model_validate(dict(row)) for row in rows[:limit]]
-    return VersionPage(items=items, next_cursor=cursors.encode(items[-1].data_version) if len(rows) > limit else None)
+    return _versions(rows, limit)
+
+
+def _versions(rows: list[asyncpg.Record], limit: int) -> VersionPage:
+    """As many of the rows as fit on a page of `limit` versions."""
+    items: list[VersionSummary] = []
+    for place, row in enumerate(rows):
+        begins = not items or items[-1].data_version != row["data_version"]
+        if place == MOST_DATASETS or (begins and len(items) == limit):
+            last = items[-1]
+            return VersionPage(items=items, next_cursor=cursors.encode(f"{last.data_version}/{last.datasets[-1].dataset}"))
+        if begins:
+            items.append(VersionSummary(data_version=row["data_version"], datasets=[]))
+        items[-1].datasets.append(DatasetSummary.model_validate(dict(row)))
+    return VersionPage(items=items, next_cursor=None)
 
 
 @router.get(

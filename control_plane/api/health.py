@@ -1,18 +1,14 @@
 """Liveness, readiness, metrics, public keys and database time."""
 
-import asyncio
-
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from contracts.http import DatabaseTime, Health
-from control_plane import metrics
 from control_plane.api.problems import documented
 from control_plane.api.services import Injected
 from control_plane.database import queries
 from control_plane.errors import ControlPlaneError, Unavailable
-from control_plane.webhooks import metrics as webhook_metrics
 
 router = APIRouter(tags=["service"])
 
@@ -28,13 +24,12 @@ async def readyz(services: Injected) -> Response:
     """Whether requests can be served; names each dependency."""
     checks: dict[str, str] = {}
     try:
-        async with services.database.connection() as connection:
-            await queries.database_time(connection)
+        await services.looks.database()
         checks["postgres"] = "ok"
     except ControlPlaneError as error:
         checks["postgres"] = str(error)
     try:
-        await asyncio.wait_for(asyncio.to_thread(services.storage.ping), timeout=5)
+        await services.looks.storage()
         checks["s3"] = "ok"
     except (ControlPlaneError, TimeoutError) as error:
         checks["s3"] = str(error) or "the object store does not answer in time"
@@ -48,10 +43,8 @@ async def readyz(services: Injected) -> Response:
 
 @router.get("/metrics", operation_id="metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def prometheus(services: Injected) -> Response:
-    """Metrics in the Prometheus text format."""
-    async with services.database.connection() as connection:
-        await metrics.refresh(connection)
-        await webhook_metrics.refresh(connection)
+    """Metrics in the Prometheus text format. They name no tenant: anyone may read them."""
+    await services.looks.gauges()
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -30,7 +30,7 @@ async def list_keys(
 ) -> KeyPage:
     """The tenant's keys, newest first, those that are over too; never the keys themselves."""
     before = cursors.decode_id(cursor)
-    async with services.database.connection() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         rows = [row async for row in queries.list_keys(connection, tenant=caller.tenant, before=before, limit=limit + 1)]
     items = [ApiKey.model_validate(dict(row)) for row in rows[:limit]]
     return KeyPage(items=items, next_cursor=cursors.encode(str(items[-1].id)) if len(rows) > limit else None)
@@ -40,7 +40,7 @@ async def list_keys(
 async def create(body: KeyRequest, response: Response, services: Injected, caller: Admin) -> IssuedKey:
     """Make a key. This answer is the only one that shows it."""
     life = timedelta(seconds=body.expires_in_seconds) if body.expires_in_seconds is not None else None
-    async with services.database.transaction() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         issued = await _issue(connection, caller.tenant, body.name, body.role, life)
     log.info("key made", key_id=str(issued.id), role=issued.role, tenant=caller.tenant, by=caller.name)
     return _shown_once(response, issued)
@@ -49,7 +49,7 @@ async def create(body: KeyRequest, response: Response, services: Injected, calle
 @router.post("/{key_id}/rotate", operation_id="rotate_key", status_code=201, responses=documented(*_COMMON, *_BODY, NotFound, Conflict))
 async def rotate(key_id: UUID, body: KeyRotation, response: Response, services: Injected, caller: Admin) -> IssuedKey:
     """Make a key of the same name and role; the old one ends after the grace. This answer is the only one that shows the new key."""
-    async with services.database.transaction() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         await queries.lock_keys(connection, tenant=caller.tenant)
         old = await _get(connection, caller.tenant, key_id)
         if old["state"] != "active":
@@ -64,7 +64,7 @@ async def rotate(key_id: UUID, body: KeyRotation, response: Response, services: 
 @router.post("/{key_id}/revoke", operation_id="revoke_key", responses=documented(*_COMMON, NotFound, Conflict))
 async def revoke(key_id: UUID, services: Injected, caller: Admin) -> ApiKey:
     """End a key at once. Safe to repeat. The tenant's last admin key that is good stays: without it nobody could make another."""
-    async with services.database.transaction() as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         await queries.lock_keys(connection, tenant=caller.tenant)
         key = await _get(connection, caller.tenant, key_id)
         if (

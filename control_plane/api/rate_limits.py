@@ -1,5 +1,6 @@
 """Rate limits of one API replica: by tenant, and by client address for requests without a valid credential. Callbacks are never limited."""
 
+import hashlib
 import ipaddress
 import math
 import secrets
@@ -16,6 +17,7 @@ from control_plane.api.auth import Reader
 from control_plane.errors import RateLimited, Unauthenticated
 
 ADDRESS_CELLS = 1 << 14
+GOOD_CREDENTIALS = 1 << 14
 _NEVER = frozenset({"/healthz", "/readyz", "/metrics", "/v1/processes/callback"})
 """Asked by the platform's own parts: probes, Prometheus, and runs, whose work is lost if nobody hears of it."""
 
@@ -42,14 +44,20 @@ class RateLimit:
 
     def take(self, key: str) -> int:
         """Take one. 0: granted; else the whole seconds after which the next one will be."""
-        cell: Hashable = key if self._cells is None else hash((self._secret, key)) % self._cells
+        seconds = self.wait(key)
+        if not seconds:
+            cell, now = self._cell(key), self._clock()
+            self._free_from[cell] = max(self._free_from.get(cell, now), now) + self._interval
+        return seconds
+
+    def wait(self, key: str) -> int:
+        """The whole seconds after which one will be granted; 0: now. Takes nothing."""
         now = self._clock()
-        free_from = max(self._free_from.get(cell, now), now)
-        wait = free_from - self._tolerance - now
-        if wait > 1e-9:
-            return math.ceil(wait)
-        self._free_from[cell] = free_from + self._interval
-        return 0
+        wait = max(self._free_from.get(self._cell(key), now), now) - self._tolerance - now
+        return math.ceil(wait) if wait > 1e-9 else 0
+
+    def _cell(self, key: str) -> Hashable:
+        return key if self._cells is None else hash((self._secret, key)) % self._cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +77,54 @@ class RateLimits:
         return cls(limit(tenant_per_second, None), limit(address_per_second, ADDRESS_CELLS))
 
 
+class GoodCredentials:
+    """The last credentials that were found good, by a secret hash: their holders are not shut out by a neighbour at the same address."""
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(16)
+        self._known: dict[bytes, None] = {}
+
+    def remember(self, authorization: bytes) -> None:
+        """It was good just now. The one that was not used for longest gives way."""
+        name = self._name(authorization)
+        self._known.pop(name, None)
+        self._known[name] = None
+        if len(self._known) > GOOD_CREDENTIALS:
+            self._known.pop(next(iter(self._known)))
+
+    def forget(self, authorization: bytes) -> None:
+        """It is good no more."""
+        self._known.pop(self._name(authorization), None)
+
+    def has(self, authorization: bytes) -> bool:
+        """Whether it was good."""
+        return self._name(authorization) in self._known
+
+    def _name(self, authorization: bytes) -> bytes:
+        return hashlib.blake2b(authorization, digest_size=16, key=self._secret).digest()
+
+
 async def by_tenant(request: Request, caller: Reader) -> None:
     """A dependency of all routes that a tenant calls."""
     limits: RateLimits = request.app.state.rate_limits
+    request.app.state.good_credentials.remember(_authorization(request.scope))
     if limits.tenant is not None and (seconds := limits.tenant.take(caller.tenant)):
         raise RateLimited(f"The tenant sends more requests than it may; send this one again in {seconds} s.", retry_after=seconds)
 
 
 def install(app: FastAPI, limits: RateLimits) -> None:
-    """Limit those who send no credential before anything is done for them, and those who send a wrong one when it is found wrong."""
+    """Limit those who send no credential before anything is done for them, and those who send a wrong one when it is found wrong.
+
+    Once an address is over its rate, a credential that was not good before is not looked up any more either.
+    """
     app.state.rate_limits = limits
+    app.state.good_credentials = GoodCredentials()
     app.add_middleware(_Anonymous)
 
     async def wrong_credential(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Unauthenticated)  # noqa: S101 - registered for this class alone
         anonymous = "authorization" not in request.headers  # was counted on its way in
+        app.state.good_credentials.forget(_authorization(request.scope))
         too_many = None if anonymous else _refusal(request.scope)
         return problems.response(too_many or error, request.url.path)
 
@@ -91,24 +132,32 @@ def install(app: FastAPI, limits: RateLimits) -> None:
 
 
 class _Anonymous:
-    """ASGI middleware: refuses requests without a credential over the limit of their address."""
+    """ASGI middleware: refuses requests without a credential, or with one that nobody knows, over the limit of their address."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Refuse, or hand on."""
-        anonymous = scope["type"] == "http" and all(name != b"authorization" for name, _ in scope["headers"])
-        too_many = _refusal(scope) if anonymous else None
+        too_many = None
+        if scope["type"] == "http":
+            authorization = _authorization(scope)
+            if not authorization or not scope["app"].state.good_credentials.has(authorization):
+                too_many = _refusal(scope, count=not authorization)
         answer = self._app if too_many is None else problems.response(too_many, scope["path"])
         await answer(scope, receive, send)
 
 
-def _refusal(scope: Any) -> RateLimited | None:
+def _authorization(scope: Any) -> bytes:
+    return next((bytes(value) for name, value in scope["headers"] if name == b"authorization"), b"")
+
+
+def _refusal(scope: Any, *, count: bool = True) -> RateLimited | None:
     limit: RateLimit | None = scope["app"].state.rate_limits.address
     if limit is None or scope["path"] in _NEVER:
         return None
-    seconds = limit.take(network(scope["client"][0] if scope.get("client") else ""))
+    address = network(scope["client"][0] if scope.get("client") else "")
+    seconds = limit.take(address) if count else limit.wait(address)
     if not seconds:
         return None
     return RateLimited(

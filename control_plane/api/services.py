@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from contracts.live_catalog import LiveCatalog
 from contracts.signing_keys import Signer
 from control_plane.api.authentication import Authenticator
+from control_plane.api.looks import Looks
 from control_plane.api.presigning import Presigner
 from control_plane.database import Database
 from control_plane.settings import ApiSettings
@@ -34,6 +35,7 @@ class Services:
     database: Database
     storage: Storage
     presigner: Presigner
+    looks: Looks
     seals: UploadSeals
     keys: Signer
     catalog: LiveCatalog

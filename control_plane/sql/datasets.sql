@@ -1,7 +1,7 @@
 -- name: find_datasets
 -- Each is held, until the transaction ends, against being retired. Who had to wait for that asks `retired_among` afterwards.
 SELECT data_version, dataset, manifest_sha256, rows, bytes,
-    pg_advisory_xact_lock_shared(hashtextextended(jsonb_build_array(tenant, entity_id, data_version, dataset)::text, 0)) IS NULL AS held
+    pg_advisory_xact_lock_shared(hashtextextended(jsonb_build_array('dataset', tenant, entity_id, data_version, dataset)::text, 0)) IS NULL AS held
 FROM datasets
 WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = ANY(:datasets::text[]);
 
@@ -37,12 +37,13 @@ WHERE tenant = :tenant AND (:after::text IS NULL OR entity_id > :after)
 GROUP BY entity_id ORDER BY entity_id LIMIT :limit;
 
 -- name: list_versions
-SELECT data_version, jsonb_agg(jsonb_build_object('dataset', dataset, 'location', location, 'rows', rows, 'bytes', bytes,
-    'content_fingerprint', content_fingerprint, 'process_id', coalesce(process_id, (manifest->>'process_id')::uuid), 'created_at', created_at) ORDER BY dataset) AS datasets
-FROM datasets d WHERE tenant = :tenant AND entity_id = :entity_id AND (:after::text IS NULL OR data_version > :after)
+-- One row a dataset, those of a version together. Without `after_dataset`, `after` is a version that was shown whole.
+SELECT data_version, dataset, location, rows, bytes, content_fingerprint, coalesce(process_id, (manifest->>'process_id')::uuid) AS process_id, created_at
+FROM datasets d WHERE tenant = :tenant AND entity_id = :entity_id
+  AND (:after::text IS NULL OR data_version > :after OR (data_version = :after AND dataset > :after_dataset::text))
   AND NOT EXISTS (SELECT FROM retirements r WHERE r.tenant = d.tenant AND r.entity_id = d.entity_id AND r.data_version = d.data_version
       AND r.dataset = d.dataset)
-GROUP BY data_version ORDER BY data_version LIMIT :limit;
+ORDER BY data_version, dataset LIMIT :limit;
 
 -- name: known_places^
 SELECT EXISTS (SELECT FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id) AS entity,

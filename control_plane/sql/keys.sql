@@ -23,7 +23,7 @@ FROM api_keys WHERE tenant = :tenant AND (:before::uuid IS NULL OR id < :before)
 
 -- name: lock_keys!
 -- One change of a tenant's keys at a time: only so is the last admin key known to be the last.
-SELECT FROM tenants WHERE id = :tenant FOR NO KEY UPDATE;
+SELECT pg_advisory_xact_lock(hashtextextended(jsonb_build_array('keys', :tenant::text)::text, 0));
 
 -- name: get_key^
 SELECT id, name, role, key_prefix AS prefix, created_at, expires_at, last_used_at, revoked_at, life,

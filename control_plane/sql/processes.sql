@@ -101,4 +101,4 @@ FROM processes p JOIN attempts a ON a.process_id = p.id JOIN tenants t ON t.id =
 WHERE p.tenant = :tenant AND p.id = :process_id ORDER BY a.step, a.number;
 
 -- name: count_by_state
-SELECT tenant, state, count(*) AS processes FROM processes GROUP BY tenant, state;
+SELECT state, count(*) AS processes FROM processes GROUP BY state;

@@ -1,6 +1,6 @@
 -- name: lock_dataset!
 -- One retirement at a time, and none while a request that reads the dataset is being accepted: see `find_datasets`.
-SELECT pg_advisory_xact_lock(hashtextextended(jsonb_build_array(:tenant::text, :entity_id::text, :data_version::text, :dataset::text)::text, 0));
+SELECT pg_advisory_xact_lock(hashtextextended(jsonb_build_array('dataset', :tenant::text, :entity_id::text, :data_version::text, :dataset::text)::text, 0));
 
 -- name: dataset_to_retire^
 SELECT d.manifest_sha256, d.bytes, d.location, t.bucket, t.prefix, clock_timestamp() AS now, r.retired_at, r.retired_by, r.reason, r.files_removed_at

@@ -11,7 +11,8 @@ SELECT bucket, prefix FROM tenants WHERE id = :id;
 
 -- name: lock_idempotency_key$
 -- Held until the transaction ends; false: the same key is being worked on right now.
-SELECT pg_try_advisory_xact_lock(hashtextextended(:tenant || '/' || :key, 0));
+-- The names of advisory locks begin with their kind, in a list: no text that a caller chooses can make one kind's name of another's.
+SELECT pg_try_advisory_xact_lock(hashtextextended(jsonb_build_array('idempotency key', :tenant::text, :key::text)::text, 0));
 
 -- name: find_idempotency_key^
 SELECT body_sha256, status, response FROM idempotency_keys WHERE tenant = :tenant AND key = :key;

@@ -35,7 +35,11 @@ class DataCalls:
         cursor = None
         while True:
             page = await self._transport.get(VersionPage, api_path("entities", entity_id, "versions"), {"cursor": cursor})
-            items += page.items
+            for item in page.items:
+                if items and items[-1].data_version == item.data_version:  # it went on on the next page
+                    items[-1].datasets.extend(item.datasets)
+                else:
+                    items.append(item)
             if (cursor := page.next_cursor) is None:
                 return items
 

@@ -4,8 +4,9 @@ import asyncio
 
 import asyncpg
 
-from control_plane.database import queries
+from control_plane.database import Database, queries
 from tests.control_plane.caller import ENTITY, VERSION, Caller, condition
+from tests.control_plane.installation import Installation
 from tests.control_plane.steps import Steps
 
 BODY = {"entity_id": ENTITY, "data_version": VERSION, "action": "filter", "parameters": condition(1)}
@@ -68,3 +69,19 @@ async def test_a_key_must_have_a_length(acme: Caller) -> None:
     for key in ("", "k" * 201):
         answer = await acme.post("/v1/processes", BODY, headers={"Idempotency-Key": key})
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/header/idempotency-key")
+
+
+async def test_no_key_is_taken_for_another_kind_of_lock(still: Installation) -> None:
+    """A tenant chooses its keys, and the operator its name: together they must not be the name of what others wait for."""
+    database = Database(still.api_settings)
+    try:
+        async with database.transaction() as one, database.transaction() as other:
+            await queries.hold_acceptance(one, tenant="acme")
+            await queries.lock_keys(one, tenant="acme")
+            await queries.lock_dataset(one, tenant="a", entity_id="e", data_version="v", dataset="d")
+            assert await queries.lock_idempotency_key(one, tenant="a/b", key="c")
+            named = [("held", "acme"), ("keys", "acme"), ("a", "b/c"), ("", '["a", "e", "v", "d"]'), ('["keys", "acme"]', "")]
+            assert [await queries.lock_idempotency_key(other, tenant=tenant, key=key) for tenant, key in named] == [True] * len(named)
+            assert not await queries.lock_idempotency_key(other, tenant="a/b", key="c"), "the same one is"
+    finally:
+        await database.close()

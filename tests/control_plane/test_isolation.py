@@ -54,7 +54,16 @@ async def two(still: Installation) -> AsyncIterator[tuple[Caller, Caller]]:
             keyed = await caller.post("/v1/processes", _body(2), headers={"Idempotency-Key": "k"})
             assert keyed.status_code == 202, keyed.text
             await queries.refuse_callback(
-                sql, tenant=caller.tenant, process_id=accepted.json()["id"], step=0, attempt=1, run_id="r", type="started", reason="late"
+                sql,
+                tenant=caller.tenant,
+                process_id=accepted.json()["id"],
+                step=0,
+                attempt=1,
+                run_id="r",
+                type="started",
+                reason="late",
+                most=9,
+                most_of_reason=9,
             )
         yield callers
 
@@ -218,8 +227,36 @@ async def test_few_functions_see_further_than_their_caller(still: Installation) 
     assert tuple(role) == (False, False, False)
 
 
+OWNER = {
+    "authentication.py",  # whose credential it is tells which tenant it is
+    "last_use.py",  # notes the use of credentials, of many tenants at once
+    "looks.py",  # probes and metrics concern no tenant
+    "health.py",  # database time
+}
+
+
+async def test_keys_are_the_tenants_own(still: Installation, two: tuple[Caller, Caller]) -> None:
+    del two
+    database = Database(still.api_settings)
+    try:
+        async with database.tenant("acme") as connection:
+            assert {row["tenant"] for row in await connection.fetch("SELECT tenant FROM api_keys")} == {"acme"}
+            assert await connection.execute("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'bolt'") == "UPDATE 0"
+            for statement in (
+                "SELECT key_hash FROM api_keys",
+                "UPDATE api_keys SET role = 'admin'",
+                "UPDATE api_keys SET key_hash = sha256('x')",
+                "DELETE FROM api_keys",
+            ):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    async with connection.transaction():
+                        await connection.execute(statement)
+    finally:
+        await database.close()
+
+
 def test_handlers_enter_their_tenant() -> None:
-    """Only where no tenant is known yet, none is concerned, or keys are looked after, a handler may work as the owner of the tables."""
+    """A handler works as the owner of the tables in these places alone."""
     folder = Path(control_plane.api.__file__).parent
     as_owner = {path.name for path in folder.glob("*.py") if re.search(r"database\.(connection|transaction)\(", path.read_text())}
-    assert as_owner == {"authentication.py", "health.py", "keys.py", "last_use.py"}
+    assert as_owner == OWNER

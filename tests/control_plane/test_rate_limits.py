@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from control_plane.api.app import create_app
-from control_plane.api.rate_limits import ADDRESS_CELLS, RateLimit, RateLimits, network
+from control_plane.api.rate_limits import ADDRESS_CELLS, GOOD_CREDENTIALS, GoodCredentials, RateLimit, RateLimits, network
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation
 from tests.control_plane.steps import Steps
@@ -110,19 +110,56 @@ async def test_those_without_a_valid_credential_share_the_rate_of_their_address(
     limited = Limited(platform, None, (0.1, 2))
     async with limited.client() as here, limited.client("192.0.2.8") as elsewhere:
         wrong = {"Authorization": "Bearer wrong"}
+        right = {"Authorization": f"Bearer {acme.key}"}
+        assert (await here.get("/v1/processes", headers=right)).status_code == 200
         answers = [await here.get("/v1/time"), await here.get("/v1/processes", headers=wrong), await here.get("/v1/time")]
         assert [answer.status_code for answer in answers] == [200, 401, 429]
         again = await here.get("/v1/processes", headers=wrong)
         assert (again.status_code, again.headers["retry-after"], again.json()["status"]) == (429, "10", 429)
         assert (await here.get("/openapi.json")).status_code == 429
-        valid = await here.get("/v1/processes", headers={"Authorization": f"Bearer {acme.key}"})
-        assert valid.status_code == 200, "who has a key is not shut out by a neighbour"
+        valid = await here.get("/v1/processes", headers=right)
+        assert valid.status_code == 200, "who has a key that is in use is not shut out by a neighbour"
         assert (await elsewhere.get("/v1/time")).status_code == 200
         for path in ("/healthz", "/readyz", "/metrics"):
             assert (await here.get(path)).status_code == 200, path
         limited.clock.now += 10
         assert (await here.get("/v1/processes")).status_code == 401
     await limited.app.state.services.database.close()
+
+
+async def test_an_address_over_its_rate_has_no_more_keys_looked_up(
+    platform: Installation, acme: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = Limited(platform, None, (0.1, 2))
+    authenticator = limited.app.state.services.authenticator
+    look_up, looked_up = authenticator.caller, []
+
+    async def caller(credential: str) -> Any:
+        looked_up.append(credential)
+        return await look_up(credential)
+
+    monkeypatch.setattr(authenticator, "caller", caller)
+    async with limited.client() as client:
+
+        async def ask(key: str) -> int:
+            return (await client.get("/v1/processes", headers={"Authorization": f"Bearer {key}"})).status_code
+
+        assert [await ask(f"wrong-{number}") for number in range(6)] == [401, 401, 429, 429, 429, 429]
+        assert looked_up == ["wrong-0", "wrong-1"]
+        limited.clock.now += 10
+        assert await ask(acme.key) == 200
+        assert [await ask("wrong"), await ask("wrong"), await ask(acme.key)] == [401, 429, 200]
+    await limited.app.state.services.database.close()
+
+
+def test_good_credentials_are_remembered_within_bounds() -> None:
+    good = GoodCredentials()
+    for number in range(GOOD_CREDENTIALS + 10):
+        good.remember(b"Bearer %d" % number)
+        good.remember(b"Bearer 0")
+    assert [good.has(b"Bearer %d" % number) for number in (0, 1, GOOD_CREDENTIALS + 9)] == [True, False, True]
+    good.forget(b"Bearer 0")
+    assert not good.has(b"Bearer 0")
 
 
 async def test_runs_are_never_limited(platform: Installation, steps: Steps) -> None:

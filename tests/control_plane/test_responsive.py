@@ -4,6 +4,7 @@ import asyncpg
 import pytest
 
 from contracts.identifiers import new_id
+from control_plane.api.datasets import MOST_DATASETS
 from tests.control_plane.caller import ENTITY, VERSION, Caller
 from tests.control_plane.pauses import watched
 
@@ -45,6 +46,24 @@ async def test_a_name_that_is_missing_among_many(asked: str, bare: Caller, sql: 
     read = await bare.get(f"/v1/entities/{where['entity_id']}/versions/{where['data_version']}/datasets/{where['dataset']}")
     assert (read.status_code, read.json()["suggestions"]) == (404, answer.json()["suggestions"])
     assert pauses.longest < pauses.seconds / 2
+
+
+async def test_a_version_with_very_many_datasets_is_told_page_by_page(bare: Caller, sql: asyncpg.Connection) -> None:
+    await bare.ingest()
+    await _copies(sql, bare, "dataset", "manifest", MOST_DATASETS + 5, "more-")
+    await bare.ingest(version="v1")
+    await bare.ingest(version="w1")
+    for limit in (1, 100):
+        seen, cursor, pages = [], "", 0
+        while cursor is not None:
+            query = {"limit": limit, **({"cursor": cursor} if cursor else {})}
+            page = (await bare.get(f"/v1/entities/{ENTITY}/versions", params=query)).json()
+            told = [(item["data_version"], each["dataset"]) for item in page["items"] for each in item["datasets"]]
+            assert (len(page["items"]) <= limit, 0 < len(told) <= MOST_DATASETS) == (True, True)
+            seen, cursor, pages = seen + told, page["next_cursor"], pages + 1
+        more = sorted(f"more-{number}" for number in range(1, MOST_DATASETS + 6))
+        assert seen == [("v1", "source"), *((VERSION, name) for name in [*more, "source"]), ("w1", "source")]
+        assert pages == (4 if limit == 1 else 2)
 
 
 async def _copies(sql: asyncpg.Connection, caller: Caller, column: str, manifest: str, number: int, prefix: str) -> None:

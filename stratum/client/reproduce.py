@@ -51,6 +51,7 @@ async def reproduce(
     if manifest.action is None or manifest.content_fingerprint is None or not manifest.inputs:
         raise Invalid(f"{entity_id}/{data_version}/{dataset} was uploaded, not computed.", "Only what an action made can be made again.")
     deterministic = all(action.deterministic for action in await client.actions() if action.name == manifest.action)
+    main = (await client.get(manifest.process_id)).output_dataset if manifest.process_id else dataset
     scratch = f"reproduce-{uuid4().hex[:8]}"
     process = await client.run(
         entity_id,
@@ -58,7 +59,7 @@ async def reproduce(
         manifest.action,
         manifest.parameters,
         input_dataset=_input_dataset(manifest),
-        output_dataset=dataset,
+        output_dataset=main,  # of refused rows too: they come out beside it, under its name and an ending
         output_data_version=scratch,
         resource_profile={"shuffle_partitions": PARTITIONS},
         labels={"reproduces": f"{data_version}/{dataset}"},

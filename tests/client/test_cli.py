@@ -5,10 +5,12 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from stratum.cli.main import app
@@ -210,6 +212,21 @@ def test_help_has_examples() -> None:
     shown = stratum()
     assert "stratum run shop v1 filter" in shown.output
     assert "Exit codes" in stratum("--help").output
+
+
+def test_the_reference_says_which_commands_give_json() -> None:
+    without = [name for name, command in _commands(get_command(app)) if not any("--json" in option.opts for option in command.params)]
+    (command,) = without
+    reference = (Path(__file__).parents[2] / "docs/reference/command-line.md").read_text()
+    assert f"Every command but `{command}` takes `--json`" in reference
+
+
+def _commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for inner, each in command.commands.items():
+        yield from _commands(each, f"{name} {inner}".strip())
 
 
 def test_starting_is_quick_and_loads_nothing_heavy() -> None:

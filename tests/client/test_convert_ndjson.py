@@ -100,6 +100,7 @@ def test_null_marks_gzip_and_empty_lines(tmp_path: Path) -> None:
         ('{"a":9223372036854775808}\n', 1, "more than 64 bits"),
         ('{"a":9007199254740993}\n{"a":1.5}\n', 1, "not of the type double"),
         ('{"a":1}\n{"a":1e400}\n', 2, "not of the type double"),
+        ('{"a":1}\n{"a":1e999999999999999999999}\n', 2, "a number too large for any type"),
         (b'{"a":1}\n{"a":"\xff"}\n', 2, "not UTF-8"),
         ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}\n", 1, "not valid JSON"),
         ('{"a":{}}\n', None, "never has a key"),

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -124,6 +124,8 @@ class NdjsonFile:
             raise BrokenFile(self.path, "is not UTF-8 text.", number, line.decode("utf-8", "backslashreplace")) from error
         except json.JSONDecodeError as error:
             raise BrokenFile(self.path, f"not valid JSON: {error.msg} at column {error.colno}.", number, text) from error
+        except InvalidOperation as error:
+            raise BrokenFile(self.path, "has a number too large for any type.", number, text) from error
         except (ValueError, RecursionError) as error:
             raise BrokenFile(self.path, f"not valid JSON: {error}.", number, text) from error
         if not isinstance(values, dict):

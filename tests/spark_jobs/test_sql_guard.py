@@ -128,7 +128,9 @@ def test_accepted_conditions(condition: str) -> None:
     check_condition(condition)
 
 
-@pytest.mark.parametrize("condition", ["", "a b", "a > (SELECT 1)", "1=1; DROP TABLE x", "a) UNION SELECT (1", "rand() > 0.5", "t <= timestamp 'now'"])
+@pytest.mark.parametrize(
+    "condition", ["", "a b", "a > (SELECT 1)", "1=1; DROP TABLE x", "a) UNION SELECT (1", "rand() > 0.5", "t <= timestamp 'now'"]
+)
 def test_refused_conditions(condition: str) -> None:
     with pytest.raises(SqlRefused):
         check_condition(condition)

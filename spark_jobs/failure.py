@@ -19,6 +19,9 @@ _STORAGE = ("software.amazon.awssdk", "org.apache.hadoop.fs.s3a", "AWSClientIOEx
 _UNTRUSTED = ("PKIX path", "SSLPeerUnverifiedException", "CertificateExpiredException", "CertificateNotYetValidException")
 _DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Status Code: 403", "NoSuchBucket")
 _CORRUPT = ("is not a Parquet file", "CANNOT_READ_FILE_FOOTER", "ParquetDecodingException", "could not read footer")
+_UNREADABLE = "FAILED_READ_FILE"
+"""Spark's class for whatever went wrong in reading a file: a damaged page, or a store that failed meanwhile."""
+_CONNECTION = ("java.net.", "javax.net.ssl", "org.apache.http", "SocketTimeoutException", "FileNotFoundException", "InterruptedIOException")
 _NO_SPACE = ("No space left on device", "No space available in any of the local directories", "Disk quota exceeded")
 """As the system says it, and Hadoop, of a disk of ours."""
 _OF_THE_STORE = "(Service: S3"
@@ -72,6 +75,8 @@ def _of_spark(error: Exception) -> JobError:
         return StorageUntrusted(_first_line(text, *_UNTRUSTED))
     if classed := _innermost_class(error, text):
         return SparkFailed(*classed)
+    if _UNREADABLE in text and not any(mark in text for mark in (*_STORAGE, *_DENIED, *_CONNECTION, *_EXECUTOR_LOST)):
+        return SparkFailed("CORRUPT_INPUT", f"an input file cannot be read: {_first_line(text, _UNREADABLE)}")
     if any(mark in text for mark in _DENIED):
         return StorageRefused(f"the object store refuses: {_first_line(text, *_DENIED)}")
     if any(mark in text for mark in _STORAGE):

@@ -77,10 +77,20 @@ def test_a_damaged_page(spark: SparkSession, tmp_path: Path, codec: str) -> None
         "java.net.SocketTimeoutException: Read timed out\norg.apache.hadoop.fs.s3a.S3AInputStream",
     ],
 )
-def test_a_store_that_fails_in_the_middle_of_a_file(cause: str) -> None:
-    text = f"[FAILED_READ_FILE.NO_HINT] Encountered error while reading file s3a://b/part.parquet. SQLSTATE: KD001\n{cause}"
+@pytest.mark.parametrize("place", ["NO_HINT", "CANNOT_READ_FILE_FOOTER"])
+def test_a_store_that_fails_in_the_middle_of_a_file(cause: str, place: str) -> None:
+    text = f"[FAILED_READ_FILE.{place}] Encountered error while reading file s3a://b/part.parquet. SQLSTATE: KD001\n{cause}"
     found = describe(PySparkException(text))
     assert (found.class_, found.retryable) == ("STORAGE_UNAVAILABLE", True)
+
+
+def test_a_stack_through_the_client_of_the_store_is_no_failure_of_the_store() -> None:
+    text = """\
+[FAILED_READ_FILE.NO_HINT] Encountered error while reading file s3a://b/part.parquet. SQLSTATE: KD001
+java.io.EOFException: Reached the end of stream with 7 bytes left to read
+\tat org.apache.hadoop.fs.s3a.S3AInputStream.read(S3AInputStream.java:1)
+"""
+    assert describe(PySparkException(text)).class_ == "CORRUPT_INPUT"
 
 
 def test_own_errors_carry_their_class() -> None:

@@ -11,6 +11,11 @@ from sqlglot import exp
 # As Spark reads them: blanks and control characters around, any case, perhaps a zone. 'epoch' is the same whenever it is asked.
 _WORD = re.compile(r"[\x00-\x20]*(now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _TIMES = frozenset(
     {
         exp.DType.DATE,
@@ -22,14 +27,14 @@ _TIMES = frozenset(
     }
 )
 
-_READ_TEXT = frozenset(
+_READ_TEXT = _names(
     """
     add_months convert_timezone date date_add date_diff date_format date_part date_sub date_trunc dateadd datediff datepart day
     dayname dayofmonth dayofweek dayofyear from_utc_timestamp hour last_day minute month monthname months_between next_day
     quarter second sequence timestamp timestampadd timestampdiff to_date to_timestamp to_timestamp_ltz to_timestamp_ntz
     to_unix_timestamp to_utc_timestamp trunc try_to_date try_to_timestamp unix_date unix_micros unix_millis unix_seconds
     unix_timestamp weekday weekofyear window year
-    """.split()
+    """
 )
 """Functions that make a time of the text they are given."""
 

@@ -77,7 +77,7 @@ CLOCK_WITHOUT_ARGUMENTS = frozenset({"to_unix_timestamp", "unix_timestamp"})
 """Allowed functions that mean the present time when called with nothing."""
 
 CLOCK_NAMES = frozenset({"current_time", "localtimestamp"})
-"""Clock functions that Spark takes for calls without parentheses, and the parser of the text for columns. In quotes they are columns."""
+"""Clock functions that look like columns without their parentheses. In backquotes, or after the name of a view, they are columns."""
 
 _DENIED_BY_REASON = {
     "runs foreign code": """

@@ -186,6 +186,10 @@ def _check_functions(tree: exp.Expr, query: str) -> None:
 
 
 def _check_clock(tree: exp.Expr, query: str) -> None:
+    for column in tree.find_all(exp.Column):
+        if column.name.lower() in CLOCK_NAMES and not column.table and not column.this.args.get("quoted"):
+            reason = f"`{column.name}` is not allowed: it {DENIED['now']}; a column of that name goes in backquotes"
+            raise SqlRefused(reason, _position(column, query))
     for text in present_times(tree):
         raise SqlRefused(f"the text '{text.name}' is not allowed as a time: it {DENIED['now']}", _position(text, query))
 
@@ -197,8 +201,6 @@ def _calls(tree: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
             yield node, node.name
         elif isinstance(node, exp.Func) and type(node).sql_names()[0].lower() in DENIED:
             yield node, type(node).sql_names()[0].lower()
-        elif isinstance(node, exp.Column) and not node.table and not node.this.quoted and node.name.lower() in CLOCK_NAMES:
-            yield node, node.name.lower()
 
 
 def _is_ordered(call: exp.Expr) -> bool:

@@ -18,6 +18,13 @@ def column(name: str) -> Column:
     return F.col(f"`{name.replace('`', '``')}`")
 
 
+def fresh_names(rows: DataFrame, prefix: str, count: int = 1) -> list[str]:
+    """`count` names of columns that `rows` has not (case does not matter, as in Spark), each beginning with `prefix`."""
+    while any(name.lower().startswith(prefix.lower()) for name in rows.columns):
+        prefix += "_"
+    return [f"{prefix}{number}" for number in range(count)]
+
+
 def field_of(rows: DataFrame, name: str) -> T.StructField:
     """The field called exactly `name`.
 

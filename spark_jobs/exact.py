@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_jobs.columns import column
+from spark_jobs.columns import column, fresh_names
 
 _LIMB_BITS = 31
 _LIMBS = 3
@@ -84,18 +84,20 @@ def centred(rows: DataFrame, keys: Sequence[str], exponents: Mapping[str, int]) 
 
     Deviations are below 2^(exponent+1).
     """
-    means = rows.groupBy(*(column(key).alias(f"_key_{n}") for n, key in enumerate(keys))).agg(
-        *(exact_mean(column(name), exponent).alias(f"_mean_{n}") for n, (name, exponent) in enumerate(exponents.items()))
+    key_names = dict(zip(keys, fresh_names(rows, "_key_", len(keys)), strict=True))
+    means = dict(zip(exponents, fresh_names(rows, "_mean_", len(exponents)), strict=True))
+    deviations = dict(zip(exponents, fresh_names(rows, "_deviation_", len(exponents)), strict=True))
+    groups = rows.groupBy(*(column(key).alias(name) for key, name in key_names.items())).agg(
+        *(exact_mean(column(name), exponent).alias(means[name]) for name, exponent in exponents.items())
     )
     same_group = F.lit(True)
-    for number, key in enumerate(keys):
-        same_group &= column(key).eqNullSafe(F.col(f"_key_{number}"))
-    deviations = {name: f"_deviation_{number}" for number, name in enumerate(exponents)}
-    joined = rows.join(means, same_group) if keys else rows.crossJoin(F.broadcast(means))
+    for key, name in key_names.items():
+        same_group &= column(key).eqNullSafe(column(name))
+    joined = rows.join(groups, same_group) if keys else rows.crossJoin(F.broadcast(groups))
     return (
         joined.select(
             *(column(name) for name in rows.columns),
-            *((column(name).cast("double") - F.col(f"_mean_{number}")).alias(deviations[name]) for number, name in enumerate(exponents)),
+            *((column(name).cast("double") - column(means[name])).alias(deviations[name]) for name in exponents),
         ),
         deviations,
     )

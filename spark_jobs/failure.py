@@ -12,13 +12,18 @@ from spark_jobs.errors import JobError, SparkFailed, StorageRefused, StorageUnav
 _LONGEST = 4000
 _CLASSED = re.compile(r"\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*)\]\s*(.*?)(?=\s*SQLSTATE|\n|$)", re.DOTALL)
 _JAVA_CLASS = re.compile(r"\b(?:[a-z][\w$]*\.)+[A-Z][\w$]*: ")
-_WRAPPERS = frozenset({"TASK_WRITE_FAILED", "FAILED_READ_FILE.NO_HINT", "FAILED_EXECUTE_UDF", "INTERNAL_ERROR"})
+_WRAPPERS = frozenset(
+    {"TASK_WRITE_FAILED", "FAILED_READ_FILE.NO_HINT", "FAILED_READ_FILE.CANNOT_READ_FILE_FOOTER", "FAILED_EXECUTE_UDF", "INTERNAL_ERROR"}
+)
 """Spark's classes that only say where the real cause showed."""
 
 _STORAGE = ("software.amazon.awssdk", "org.apache.hadoop.fs.s3a", "AWSClientIOException", "com.amazonaws")
 _UNTRUSTED = ("PKIX path", "SSLPeerUnverifiedException", "CertificateExpiredException", "CertificateNotYetValidException")
 _DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Status Code: 403", "NoSuchBucket")
 _CORRUPT = ("is not a Parquet file", "CANNOT_READ_FILE_FOOTER", "ParquetDecodingException", "could not read footer")
+_UNREADABLE = "FAILED_READ_FILE"
+"""Spark's class for whatever went wrong in reading a file: a damaged page, or a store that failed meanwhile."""
+_CONNECTION = ("java.net.", "javax.net.ssl", "org.apache.http", "SocketTimeoutException", "FileNotFoundException", "InterruptedIOException")
 _NO_SPACE = ("No space left on device", "No space available in any of the local directories", "Disk quota exceeded")
 """As the system says it, and Hadoop, of a disk of ours."""
 _OF_THE_STORE = "(Service: S3"
@@ -66,12 +71,15 @@ def _of_spark(error: Exception) -> JobError:
         return SparkFailed("NO_SPACE", f"{_MORE_ROOM} ({full})")
     if memory := _want_of_memory(text):
         return SparkFailed("OUT_OF_MEMORY", memory, hopeless=True)  # the same data in the same memory
-    if any(mark in text for mark in _CORRUPT):
-        return SparkFailed("CORRUPT_INPUT", f"an input file cannot be read: {_first_line(text, *_CORRUPT)}")
+    store_failed = _names_a_store(text)
+    if any(mark in text for mark in _CORRUPT) and not store_failed:
+        return _corrupt(text)
     if any(mark in text for mark in _STORAGE) and any(mark in text for mark in _UNTRUSTED):
         return StorageUntrusted(_first_line(text, *_UNTRUSTED))
     if classed := _innermost_class(error, text):
         return SparkFailed(*classed)
+    if _UNREADABLE in text and not store_failed and not any(mark in text for mark in _EXECUTOR_LOST):
+        return _corrupt(text)
     if any(mark in text for mark in _DENIED):
         return StorageRefused(f"the object store refuses: {_first_line(text, *_DENIED)}")
     if any(mark in text for mark in _STORAGE):
@@ -85,6 +93,18 @@ def _of_spark(error: Exception) -> JobError:
     if _KUBERNETES in text:
         return SparkFailed("KUBERNETES_UNAVAILABLE", f"the Kubernetes API cannot be used: {_first_line(text, _KUBERNETES)}")
     return SparkFailed("SPARK_FAILED", _first_line(text))
+
+
+def _corrupt(text: str) -> JobError:
+    # the line of Spark's own class names the file; its causes tell only what was wrong in it
+    marks = (_UNREADABLE,) if _UNREADABLE in text else _CORRUPT
+    return SparkFailed("CORRUPT_INPUT", f"an input file cannot be read: {_first_line(text, *marks)}")
+
+
+def _names_a_store(text: str) -> bool:
+    """Whether an exception tells of a store or of the way to it. Lines of a stack do not count: sound reads pass there too."""
+    told = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("at "))
+    return any(mark in told for mark in (*_STORAGE, *_DENIED, *_CONNECTION))
 
 
 def _want_of_memory(text: str) -> str | None:

@@ -4,6 +4,7 @@
 that runs.
 """
 
+import re
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.errors import SqlRefused
+from contracts.sql_clock import means_present_time
 from contracts.sql_functions import DENIED, TABLE_FUNCTIONS
 from contracts.sql_guard import check_function
 from spark_jobs.errors import QueryRefused
@@ -18,6 +20,9 @@ from spark_jobs.plan_kinds import CLOCK_OR_SESSION, EXPRESSIONS, FOREIGN_CODE, P
 
 _FILE_METADATA = "_metadata"
 """The hidden column by which Spark tells of the files that a row came from."""
+
+_TIMES = frozenset({"date", "timestamp", "timestamp_ntz"})
+"""Types for which Spark knows words such as 'now'."""
 
 
 class _Node(NamedTuple):
@@ -34,14 +39,15 @@ def checked_query(spark: SparkSession, query: str, views: Collection[str]) -> Da
     Raises:
         QueryRefused: Spark sees something in the query that is not allowed.
     """
-    plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(query)
+    parser = spark._jsparkSession.sessionState().sqlParser()
+    plan = parser.parsePlan(query)
     nodes = list(_walk(plan))
     named = {view.lower() for view in views} | {name.lower() for node in nodes for name in _names_in_with(node)}
     for node in nodes:
         if node.is_plan:
             _check_plan(node, named)
         else:
-            _check_expression(node)
+            _check_expression(node, parser)
     # The plan that was checked runs, not the text: it is not parsed again.
     jvm: Any = spark._jvm
     rows = DataFrame(jvm.org.apache.spark.sql.classic.Dataset.ofRows(spark._jsparkSession, plan), spark)
@@ -51,11 +57,11 @@ def checked_query(spark: SparkSession, query: str, views: Collection[str]) -> Da
 
 def checked_condition(rows: DataFrame, condition: str) -> DataFrame:
     """The `rows` for which `condition` is true. Raises as `checked_query`."""
-    expression = rows.sparkSession._jsparkSession.sessionState().sqlParser().parseExpression(condition)
-    for node in _walk_expression(expression):
+    parser = rows.sparkSession._jsparkSession.sessionState().sqlParser()
+    for node in _walk_expression(parser.parseExpression(condition)):
         if node.kind in SUBQUERIES:
             raise QueryRefused("a condition cannot hold a query; for queries there is the action `sql`")
-        _check_expression(node)
+        _check_expression(node, parser)
     result = rows.where(F.expr(condition))
     _check_analyzed(result)
     return result
@@ -74,9 +80,11 @@ def _check_plan(node: _Node, named: Collection[str]) -> None:
             raise QueryRefused(f"the table function `{function}` is not allowed")
 
 
-def _check_expression(node: _Node) -> None:
+def _check_expression(node: _Node, parser: Any) -> None:
     if node.kind not in EXPRESSIONS:
         raise QueryRefused(f"the query holds `{node.kind}`, which is not allowed")
+    if node.kind == "Literal" and node.java.dataType().typeName() in _TIMES:
+        _refuse_present_time(_written(node.java.origin(), parser))
     if node.kind == "UnresolvedFunction":
         function = ".".join(_items(node.java.nameParts()))
     elif node.kind == "UnresolvedGenerator":
@@ -89,14 +97,44 @@ def _check_expression(node: _Node) -> None:
         raise QueryRefused(error.reason) from error
 
 
+def _written(origin: Any, parser: Any) -> str:
+    """The text of a literal such as `DATE 'today'`: the parser has already made a day of it, so it is read again as text."""
+    literal = origin.sqlText().get()[origin.startIndex().get() : origin.stopIndex().get() + 1]
+    return str(parser.parseExpression(re.sub(r"^\w+", "", literal)).value())
+
+
+def _refuse_present_time(text: str) -> None:
+    if means_present_time(text):
+        raise QueryRefused(f"the text '{text}' is not allowed as a time: it {DENIED['now']}")
+
+
 def _check_analyzed(rows: DataFrame) -> None:
-    for node in _walk(rows._jdf.queryExecution().analyzed()):
+    plan = rows._jdf.queryExecution().analyzed()
+    _check_casts(rows.sparkSession, plan)
+    for node in _walk(plan):
+        if node.kind in SUBQUERIES:
+            _check_casts(rows.sparkSession, node.java.plan())
         if node.kind in CLOCK_OR_SESSION:
             raise QueryRefused(f"`{node.java.prettyName()}` is not allowed: it {DENIED['now']}, or on who asks")
         if node.kind in FOREIGN_CODE:
             raise QueryRefused(f"`{node.java.prettyName()}` is not allowed: it {DENIED['reflect']}")
         if node.kind == "AttributeReference" and node.java.name() == _FILE_METADATA and node.java.metadata().contains("__metadata_col"):
             raise QueryRefused(f"the column `{_FILE_METADATA}` is not allowed: it {DENIED['input_file_name']}")
+
+
+def _check_casts(spark: SparkSession, plan: Any) -> None:
+    """Refuse constant texts that are cast to the present time, written or implied as in `t <= 'now'`.
+
+    Spark's own rules tell whether there is a special word at all: the first one puts casts for functions such as `to_date`,
+    the second one values for the words. Neither looks into subqueries.
+    """
+    rules: Any = spark._jvm.org.apache.spark.sql.catalyst.optimizer  # type: ignore[union-attr]
+    casts = rules.ReplaceExpressions.apply(plan)
+    if casts.fastEquals(rules.SpecialDatetimeValues.apply(casts)):
+        return
+    for node in _walk(casts):
+        if node.kind == "Cast" and node.java.dataType().typeName() in _TIMES and node.java.child().foldable():
+            _refuse_present_time(str(node.java.child().eval(None)))
 
 
 def _walk(plan: Any) -> Iterator[_Node]:

@@ -1,7 +1,8 @@
 """Which nodes a parsed query may consist of: the classes of Spark's trees that a SELECT over views needs, and nothing else.
 
 What Spark 4.1's parser can make and is in none of these sets: commands and scripts, names of tables, columns or functions that are
-worked out (`IDENTIFIER(…)`), parameters, tables as arguments, values of clock and session, hints, samples, time travel.
+worked out (`IDENTIFIER(…)`), parameters, tables as arguments, values of clock and session, hints, samples, time travel,
+VALUES that were worked out before anybody saw them.
 """
 
 
@@ -11,8 +12,8 @@ def _words(text: str) -> frozenset[str]:
 
 PLANS = _words(
     """
-    Aggregate Deduplicate Distinct Except Filter Generate GlobalLimit Intersect Join LateralJoin LocalLimit LocalRelation
-    Offset OneRowRelation Pivot Project ResolvedInlineTable Sort SubqueryAlias Union UnresolvedHaving UnresolvedInlineTable
+    Aggregate Deduplicate Distinct Except Filter Generate GlobalLimit Intersect Join LateralJoin LocalLimit
+    Offset OneRowRelation Pivot Project Sort SubqueryAlias Union UnresolvedHaving UnresolvedInlineTable
     UnresolvedRelation UnresolvedSubqueryColumnAliases UnresolvedTVFAliases UnresolvedTableValuedFunction UnresolvedWith
     Unpivot WithWindowDefinition
     """

@@ -12,6 +12,11 @@ _PATIENCE = {
 }
 """How Spark waits for executors: `spark_jobs.executors` watches over them and says what is wrong."""
 
+_PARSING = {
+    # VALUES stay as they were written until they have been judged: the parser would make rows of them at once.
+    "spark.sql.parser.eagerEvalOfUnresolvedInlineTable": "false",
+}
+
 
 def start_session(name: str, conf: Mapping[str, str], *, access_key: str, secret_key: str) -> SparkSession:
     """Start Spark with `conf`; settings given to `spark-submit` that `conf` lacks stay as they are.
@@ -19,7 +24,7 @@ def start_session(name: str, conf: Mapping[str, str], *, access_key: str, secret
     The keys go to Hadoop's configuration in memory, which travels to executors with each read and write.
     """
     builder = SparkSession.builder.appName(name)
-    for key, value in (_PATIENCE | dict(conf)).items():
+    for key, value in (_PATIENCE | _PARSING | dict(conf)).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_jobs.actions.base import Action, Inputs, Names, Outcome, Parameters, only
-from spark_jobs.columns import column, fields_of
+from spark_jobs.columns import column, fields_of, fresh_names
 from spark_jobs.errors import WrongType
 from spark_jobs.fingerprint import hash_of_row
 
@@ -54,12 +54,10 @@ def deduplicate(inputs: Inputs, parameters: Deduplicate) -> Outcome:
         if not _is_orderable(field.dataType):
             raise WrongType(f"the column `{field.name}` is {field.dataType.simpleString()}, which has no order")
     order = [_directed(ordering) for ordering in parameters.order_by] + _tie_breakers(rows)
-    place = F.row_number().over(Window.partitionBy(*map(column, keys)).orderBy(*order))
-    ranked = rows.select(*map(column, rows.columns), place.alias(_PLACE))
-    return Outcome(ranked.where(column(_PLACE) == 1).drop(_PLACE))
-
-
-_PLACE = "_stratum_place"
+    [place] = fresh_names(rows, "_place_")
+    number = F.row_number().over(Window.partitionBy(*map(column, keys)).orderBy(*order))
+    ranked = rows.select(*map(column, rows.columns), number.alias(place))
+    return Outcome(ranked.where(column(place) == 1).drop(place))
 
 
 def _directed(ordering: Ordering) -> Column:

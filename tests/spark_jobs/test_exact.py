@@ -62,3 +62,13 @@ def test_standard_deviation_of_close_numbers(spark: SparkSession) -> None:
     deviation = F.col(names["x"])
     found = centred.agg(exact.sample_deviation(deviation, exponents["x"]), exact.population_deviation(deviation, exponents["x"])).first()
     assert tuple(found) == (pytest.approx(math.sqrt(30), rel=1e-12), pytest.approx(math.sqrt(22.5), rel=1e-12))
+
+
+@pytest.mark.parametrize("keys", [[], ["_Key_0"]])
+def test_columns_may_have_any_names(spark: SparkSession, keys: list[str]) -> None:
+    rows = spark.createDataFrame([(1.0, 2.0, 3.0), (1.0, 4.0, 7.0)], "_Key_0 double, _MEAN_0 double, _deviation_0 double")
+    exponents = exact.exponents(rows, ["_MEAN_0", "_deviation_0"])
+    centred, names = exact.centred(rows, keys, exponents)
+    assert len({name.lower() for name in centred.columns}) == len(centred.columns)
+    found = sorted(tuple(row) for row in centred.select(*names.values()).collect())
+    assert found == [(-1.0, -2.0), (1.0, 2.0)]

@@ -51,6 +51,48 @@ def test_a_corrupt_file(spark: SparkSession, tmp_path: Path) -> None:
     assert "part.parquet" in found.message
 
 
+@pytest.mark.parametrize("codec", ["snappy", "gzip", "zstd", "none"])
+def test_a_damaged_page(spark: SparkSession, tmp_path: Path, codec: str) -> None:
+    pages = f"file://{tmp_path}/{codec}"
+    spark.sql("SELECT sha2(string(id), 256) AS s FROM range(0, 2000, 1, 1)").write.option("compression", codec).parquet(pages)
+    [part] = (tmp_path / codec).glob("part-*")
+    content = bytearray(part.read_bytes())
+    # Zstandard without a checksum takes most damage for other text: here its frame loses its beginning
+    start = content.index(b"\x28\xb5\x2f\xfd") if codec == "zstd" else 200
+    content[start : start + 2000] = b"\xa5" * 2000
+    part.write_bytes(content)
+    for checksum in (tmp_path / codec).glob(".part-*.crc"):
+        checksum.unlink()
+    with pytest.raises(Exception) as raised:
+        spark.read.parquet(pages).collect()
+    found = describe(raised.value)
+    assert (found.class_, found.retryable) == ("CORRUPT_INPUT", False)
+    assert part.name in found.message
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "org.apache.hadoop.fs.s3a.AWSClientIOException: reopen at 4 on s3a://b/part.parquet: software.amazon.awssdk.core.exception.Sdk",
+        "java.net.SocketTimeoutException: Read timed out\norg.apache.hadoop.fs.s3a.S3AInputStream",
+    ],
+)
+@pytest.mark.parametrize("place", ["NO_HINT", "CANNOT_READ_FILE_FOOTER"])
+def test_a_store_that_fails_in_the_middle_of_a_file(cause: str, place: str) -> None:
+    text = f"[FAILED_READ_FILE.{place}] Encountered error while reading file s3a://b/part.parquet. SQLSTATE: KD001\n{cause}"
+    found = describe(PySparkException(text))
+    assert (found.class_, found.retryable) == ("STORAGE_UNAVAILABLE", True)
+
+
+def test_a_stack_through_the_client_of_the_store_is_no_failure_of_the_store() -> None:
+    text = """\
+[FAILED_READ_FILE.NO_HINT] Encountered error while reading file s3a://b/part.parquet. SQLSTATE: KD001
+java.io.EOFException: Reached the end of stream with 7 bytes left to read
+\tat org.apache.hadoop.fs.s3a.S3AInputStream.read(S3AInputStream.java:1)
+"""
+    assert describe(PySparkException(text)).class_ == "CORRUPT_INPUT"
+
+
 def test_own_errors_carry_their_class() -> None:
     assert (describe(EmptyInput("nothing")).class_, describe(EmptyInput("nothing")).message) == ("EMPTY_INPUT", "nothing")
     assert (describe(Terminated("stop")).class_, describe(Terminated("stop")).retryable) == ("TERMINATED", True)

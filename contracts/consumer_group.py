@@ -14,7 +14,8 @@ class Membership:
 
     A group's coordinator that is taken away while the group forms can leave a reader waiting for an answer that never comes: the client
     reports nothing, reads nothing, and does not join again. That a reader has no partitions says little, since there may be more readers
-    than partitions; that the broker does not know it as a member says all.
+    than partitions; that the broker does not know it as a member says more; that it does not know it the next time either says all, since
+    a reader that is just joining is known by then.
 
     Args:
         kafka: what every client of the installation is told.
@@ -26,17 +27,19 @@ class Membership:
         self._group = group
         self._patience = patience
         self._without = 0
+        self._was_forgotten = False
 
     def is_lost(self, consumer: Consumer) -> bool:
         """Ask after each poll that gave nothing. Whether the reader is to be replaced by a new one; now and then it takes a few seconds."""
         if consumer.assignment():
-            self._without = 0
+            self._without, self._was_forgotten = 0, False
             return False
         self._without += 1
         if self._without < self._patience:
             return False
         self._without = 0
-        return self._is_forgotten(consumer)
+        before, self._was_forgotten = self._was_forgotten, self._is_forgotten(consumer)
+        return before and self._was_forgotten
 
     def _is_forgotten(self, consumer: Consumer) -> bool:
         admin = AdminClient(self._kafka)  # by name: without a client nobody would answer

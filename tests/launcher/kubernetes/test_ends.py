@@ -105,7 +105,7 @@ def test_job_deleted_by_hand_is_told_at_once(world: ClusterWorld) -> None:
 def test_ended_job_that_is_removed_is_not_told_again(world: ClusterWorld) -> None:
     spec = world.spec()
     world.backend.submit(spec)
-    until(world, spec, Ended)
+    eventually(lambda: any(isinstance(job.state, Ended) for job in world.backend.changes(1)), "the end", world.patience)
     world.backend.remove(spec.attempt)
     eventually(lambda: world.namespace.cluster.get("job", spec.name, world.namespace.name) is None, "the removal", world.patience)
     assert not world.backend.changes(2)

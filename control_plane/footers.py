@@ -1,9 +1,12 @@
-"""What the footers of Parquet files say: rows, schema and column statistics. No data page is read."""
+"""What the footers of Parquet files say: rows, schema and column statistics. No data page is read.
+
+For `footer_process` alone: pyarrow ends the process over some footers, instead of raising an error.
+"""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +16,6 @@ from contracts.proposal import Column, DataFile, DatasetContent
 from control_plane.errors import ObjectMissing, UploadRefused
 from control_plane.footer_columns import columns_of
 from control_plane.footer_statistics import Bounds, column_bounds, statistics
-from control_plane.storage import ObjectInfo
 
 _FIRST_READ = 64 * 1024
 _MOST_FOOTER = 64 * 1024 * 1024
@@ -22,7 +24,23 @@ Tail = Callable[[str, int], bytes]
 """Reads the last n bytes of an object, by key."""
 
 
-def content(objects: list[ObjectInfo], tail: Tail) -> DatasetContent:
+class Stored(Protocol):
+    """An object of the store, as a listing has it."""
+
+    @property
+    def key(self) -> str:
+        """Its whole key."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def etag(self) -> str:
+        """As the store gave it."""
+
+
+def content(objects: Sequence[Stored], tail: Tail) -> DatasetContent:
     """Rows, schema and statistics of the files; raises `UploadRefused` naming the file that is not Parquet or does not fit the others."""
     files: list[DataFile] = []
     bounds: list[dict[str, Bounds]] = []
@@ -68,7 +86,7 @@ def _refusing(name: str) -> Iterator[None]:
         raise UploadRefused(f"{name} cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _footer(item: ObjectInfo, name: str, tail: Tail) -> bytes:
+def _footer(item: Stored, name: str, tail: Tail) -> bytes:
     """The end of the file, from its footer on or before. Errors of the store pass: another attempt may find it well."""
     try:
         last = tail(item.key, min(item.size, _FIRST_READ))

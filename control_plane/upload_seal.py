@@ -19,6 +19,7 @@ from contracts.layout import DatasetPath, StorageRoot
 from control_plane import quotas, seal, uploaded
 from control_plane.database import Connection, Database, queries
 from control_plane.errors import Conflict, NameTaken, NotFound, ProposalRejected, UploadRefused
+from control_plane.footer_readers import FooterReaders
 from control_plane.seal import Sealable
 from control_plane.storage import Storage
 
@@ -50,9 +51,10 @@ class Place:
 class UploadSeals:
     """Seals uploads, so many at once. The others wait their turn, without a connection and without a thread."""
 
-    def __init__(self, database: Database, storage: Storage) -> None:
+    def __init__(self, database: Database, storage: Storage, readers: FooterReaders) -> None:
         self._database = database
         self._storage = storage
+        self._readers = readers
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def seal(self, place: Place) -> None:
@@ -88,7 +90,7 @@ class UploadSeals:
 
     def _sealable(self, place: Place, path: DatasetPath, row: asyncpg.Record) -> Sealable:
         """What is to be put, of files that were read. Blocking."""
-        content = uploaded.checked(self._storage, path, place.upload_id, row["files"])
+        content = uploaded.checked(self._storage, self._readers, path, place.upload_id, row["files"])
         try:
             return seal.sealable(path, uploaded.manifest(place.tenant, path, place.upload_id, content, row["now"]))
         except ProposalRejected as error:

@@ -9,12 +9,12 @@ from contracts.http import UploadFile
 from contracts.layout import DatasetPath
 from contracts.manifest import Manifest
 from contracts.proposal import DatasetContent
-from control_plane import footers
 from control_plane.errors import Invalid, ObjectMissing, UploadRefused
+from control_plane.footer_readers import FooterReaders
 from control_plane.storage import ObjectInfo, Storage
 
 
-def checked(storage: Storage, path: DatasetPath, upload_id: UUID, files: list[Any]) -> DatasetContent:
+def checked(storage: Storage, readers: FooterReaders, path: DatasetPath, upload_id: UUID, files: list[Any]) -> DatasetContent:
     """The content of the upload: every byte is read once.
 
     Raises:
@@ -28,7 +28,7 @@ def checked(storage: Storage, path: DatasetPath, upload_id: UUID, files: list[An
                 f"{file.name} has {item.size} bytes, {file.bytes} were announced. Begin a new upload with the file as it is."
             )
         _check_hash(storage, path, item, file)
-    return footers.content([item for _, item in objects], lambda key, size: storage.tail(path.root.bucket, key, size))
+    return readers.content([item for _, item in objects], lambda key, size: storage.tail(path.root.bucket, key, size))
 
 
 def manifest(tenant: str, path: DatasetPath, upload_id: UUID, content: DatasetContent, now: datetime) -> Manifest:

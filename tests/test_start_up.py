@@ -25,8 +25,9 @@ def test_nothing_dear_is_imported(module: str) -> None:
 @pytest.mark.parametrize(
     ("role", "others"),
     [
+        ("api.app", {"pyarrow", "confluent_kafka"}),
         ("relay", {"fastapi", "boto3", "pyarrow", "sqlglot"}),
-        ("reconcile", {"fastapi", "sqlglot"}),
+        ("reconcile", {"fastapi", "pyarrow", "sqlglot"}),
         ("webhooks.role", {"fastapi", "boto3", "pyarrow", "sqlglot", "confluent_kafka"}),
     ],
 )

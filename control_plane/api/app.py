@@ -36,6 +36,7 @@ from control_plane.api.presigning import Presigner
 from control_plane.api.services import Services
 from control_plane.database import Database
 from control_plane.errors import Busy, Forbidden, HeadersTooLarge, Malformed, RateLimited, TooLarge, TooSlow, Unauthenticated, UriTooLong
+from control_plane.footer_readers import FooterReaders
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
 from control_plane.upload_seal import UploadSeals
@@ -51,13 +52,15 @@ def create_app(settings: ApiSettings) -> FastAPI:
     """The API with all its parts. Raises for a wrong key or catalog; touches no server yet."""
     database = Database(settings)
     storage = Storage(settings)
+    readers = FooterReaders()
     services = Services(
         settings=settings,
         database=database,
         storage=storage,
         presigner=Presigner(storage),
         looks=Looks(database, storage),
-        seals=UploadSeals(database, storage),
+        readers=readers,
+        seals=UploadSeals(database, storage, readers),
         keys=LiveKeyRing(settings.signing_key_file, signing_keys.report),
         catalog=LiveCatalog(
             settings.catalog_dir,
@@ -73,6 +76,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         await services.authenticator.close()
         await services.database.close()
         services.presigner.close()
+        services.readers.close()
 
     app = FastAPI(
         title="Stratum",

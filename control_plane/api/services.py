@@ -11,6 +11,7 @@ from control_plane.api.authentication import Authenticator
 from control_plane.api.looks import Looks
 from control_plane.api.presigning import Presigner
 from control_plane.database import Database
+from control_plane.footer_readers import FooterReaders
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
 from control_plane.upload_seal import UploadSeals
@@ -36,6 +37,7 @@ class Services:
     storage: Storage
     presigner: Presigner
     looks: Looks
+    readers: FooterReaders
     seals: UploadSeals
     keys: Signer
     catalog: LiveCatalog

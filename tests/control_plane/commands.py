@@ -52,6 +52,12 @@ class Command:
         await eventually(look, seconds, words)
 
     @property
+    def pid(self) -> int:
+        """Of its process, which runs."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
     def is_up(self) -> bool:
         """Whether it runs; False also after `ended`."""
         return not self._closed and self._process.is_alive()

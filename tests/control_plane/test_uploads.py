@@ -12,6 +12,7 @@ import pytest
 from contracts.identifiers import new_id
 from contracts.manifest import Manifest
 from tests.control_plane.caller import ENTITY, TABLE, VERSION, Caller, announced, parquet
+from tests.control_plane.hostile import ENDS_ITS_READER
 from tests.control_plane.installation import Installation
 
 PATH = f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/source"
@@ -87,6 +88,7 @@ def _corrupt() -> dict[str, tuple[list[bytes], str]]:
         "only a magic number": ([b"PAR1"], "not a complete Parquet file"),
         "a footer longer than the file": ([b"PAR1" + (10**6).to_bytes(4, "little") + b"PAR1"], "its footer claims"),
         "a footer of nonsense": ([b"PAR1" + b"\x00" * 64 + (32).to_bytes(4, "little") + b"PAR1"], "is corrupt"),
+        "a footer that ends its reader": ([ENDS_ITS_READER], "part-00000.parquet cannot be read: reading its footer ended the reader"),
         "data beyond the end": ([b"PAR1" + beyond[-footer:]], "names data beyond the end"),
         "no rows": ([parquet(TABLE.slice(0, 0))], "no rows"),
         "no columns": ([parquet(pa.table({}))], "no columns"),

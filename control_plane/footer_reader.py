@@ -131,5 +131,7 @@ def _sized(tail: "Tail", key: str, size: int) -> tuple[bytes, ...]:
 def _environment() -> dict[str, str]:
     """By name, and not all but the secrets: who knows how those are called."""
     return {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("PYTHON")} | {
-        "ARROW_DEFAULT_MEMORY_POOL": "system"  # another would reserve more than the limit of its memory
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # another would reserve more than the limit of its memory
+        "OMP_NUM_THREADS": "1",  # and so would a thread for each core of a large machine
+        "OPENBLAS_NUM_THREADS": "1",
     }

@@ -46,7 +46,7 @@ class FooterReaders:
                 except ReaderEnded as error:
                     log.warning("a reader of footers ended", error=str(error), code=error.code, said=error.said, tries_left=tries_left)
                     refusal, reader = UploadRefused(str(error)), None
-            raise refusal
+            raise _ending() if self._is_closed else refusal
 
     def close(self) -> None:
         """End all of them. Who waits for one hears `Unavailable`."""
@@ -92,7 +92,7 @@ class FooterReaders:
                 self._busy.add(reader)
                 return reader
         reader.close()
-        raise Unavailable("This server is about to end. Send the request again.", retry_after=1)
+        raise _ending()
 
     def _put_back(self, reader: Reader) -> None:
         with self._lock:
@@ -106,3 +106,7 @@ class FooterReaders:
         with self._lock:
             self._busy.discard(reader)
         reader.close()
+
+
+def _ending() -> Unavailable:
+    return Unavailable("This server is about to end. Send the request again.", retry_after=1)

@@ -166,10 +166,15 @@ def test_one_that_does_not_start_is_no_fault_of_the_file(readers: FooterReaders,
         readers.content(objects(GOOD), store(GOOD))
 
 
-def test_closed_in_the_middle_is_no_fault_of_the_file(readers: FooterReaders) -> None:
+@pytest.mark.parametrize("times", [0, 1])
+def test_closed_in_the_middle_is_no_fault_of_the_file(times: int, readers: FooterReaders) -> None:
+    kill, hit = meddling(signal.SIGKILL, times)
+
     def tail(key: str, size: int) -> bytes:
-        readers.close()
-        return GOOD[-size:]
+        if len(hit) == times:
+            readers.close()
+            return GOOD[-size:]
+        return kill(key, size)
 
     with pytest.raises(Unavailable):
         readers.content(objects(GOOD), tail)

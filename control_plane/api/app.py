@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -72,11 +72,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await services.authenticator.close()
-        await services.database.close()
-        services.presigner.close()
-        services.readers.close()
+        async with AsyncExitStack() as parts:  # each is closed, also when another cannot be
+            parts.callback(services.readers.close)
+            parts.callback(services.presigner.close)
+            parts.push_async_callback(services.database.close)
+            parts.push_async_callback(services.authenticator.close)
+            yield
 
     app = FastAPI(
         title="Stratum",

@@ -70,6 +70,10 @@ async def test_what_went_on_meanwhile_is_marked_and_not_sent_again(still: Instal
             assert (await acme.process(process_id))["state"] == "running"
 
 
+async def _all_marked(sql: asyncpg.Connection) -> bool:
+    return bool(await sql.fetchval("SELECT NOT EXISTS (SELECT FROM outbox WHERE released_at IS NOT NULL AND published_at IS NULL)"))
+
+
 async def test_of_two_relays_one_leads_and_the_other_takes_over(still: Installation) -> None:
     prepare_topics(still)
     with following(still) as launcher:
@@ -79,6 +83,8 @@ async def test_of_two_relays_one_leads_and_the_other_takes_over(still: Installat
             with running(still.relay(), still.relay()):
                 for process_id in ids:
                     await _commands(launcher, process_id, 1)
+                # what is on Kafka and not marked yet is sent again by whoever leads next, rightly
+                await eventually(lambda: _all_marked(sql), what="the marks")
                 held = await sql.fetchval(leaders.format("locktype = 'advisory' AND granted"))
                 assert held == 1
                 leader = await sql.fetchval(

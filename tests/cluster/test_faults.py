@@ -106,6 +106,7 @@ def test_driver_pod_deleted(release: Release, flights: str) -> None:
     assert second["state"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_driver_pod_evicted(release: Release, flights: str) -> None:
     process_id = start(release, flights, "evicted", seconds=10)
     pod = await_running(release, process_id)["metadata"]["name"]
@@ -115,6 +116,7 @@ def test_driver_pod_evicted(release: Release, flights: str) -> None:
     assert "evict" in remarks(release, process_id)
 
 
+@pytest.mark.slow
 def test_job_deleted_by_hand(release: Release, flights: str) -> None:
     process_id = start(release, flights, "job_deleted", seconds=10)
     await_running(release, process_id)
@@ -152,6 +154,7 @@ def test_image_that_does_not_exist(release: Release, flights: str) -> None:
     assert "localhost/stratum/nothing:1" in failed["reason"]
 
 
+@pytest.mark.slow
 def test_executors_refused_by_quota(release: Release, flights: str) -> None:
     release.cluster.apply(quota("no-executors", {"pods": len(_live_pods(release)) + 1}))
     try:

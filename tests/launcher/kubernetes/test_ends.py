@@ -50,6 +50,7 @@ def test_pod_evicted(world: ClusterWorld) -> None:
     assert "evicted: " in ended.message
 
 
+@pytest.mark.slow
 def test_disk_used_up(namespace: TenantNamespace) -> None:
     with ClusterWorld.open(namespace, ephemeral_storage={"tmp_size_limit": "1Mi"}) as world:
         spec = world.spec({"fill": "/tmp/filler", "seconds": 300}, time_limit_seconds=300)

@@ -1,11 +1,14 @@
 """Whether a consumer group of Kafka still knows one of its readers."""
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
+PATIENCE = 50
+"""How often in succession a reader is seen without partitions before the broker is asked."""
 _ANSWER_SECONDS = 5.0
 
 
@@ -19,13 +22,11 @@ class Membership:
 
     Args:
         kafka: what every client of the installation is told.
-        patience: how often in succession a reader is seen without partitions before the broker is asked.
     """
 
-    def __init__(self, kafka: Mapping[str, Any], group: str, patience: int) -> None:
+    def __init__(self, kafka: Mapping[str, Any], group: str) -> None:
         self._kafka = dict(kafka)
         self._group = group
-        self._patience = patience
         self._without = 0
         self._was_forgotten = False
 
@@ -35,7 +36,7 @@ class Membership:
             self._without, self._was_forgotten = 0, False
             return False
         self._without += 1
-        if self._without < self._patience:
+        if self._without < PATIENCE:
             return False
         self._without = 0
         before, self._was_forgotten = self._was_forgotten, self._is_forgotten(consumer)
@@ -49,3 +50,8 @@ class Membership:
         except (KafkaException, TimeoutError):
             return False  # who cannot be asked now is asked again
         return consumer.memberid() not in {member.member_id for member in found.members}
+
+
+def abandon(consumer: Consumer) -> None:
+    """Close a reader that is lost. It may wait for an answer that never comes also when it is closed: nobody waits for that."""
+    threading.Thread(target=consumer.close, daemon=True).start()

@@ -1,7 +1,6 @@
 """The edge to Kafka: plain producer and consumer, their blocking calls in threads."""
 
 import asyncio
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from contracts.consumer_group import Membership
+from contracts.consumer_group import Membership, abandon
 from contracts.topics import MAX_MESSAGE_BYTES, Topics
 from control_plane.errors import ControlPlaneError
 from control_plane.settings import KafkaSettings, TopicSettings
@@ -19,8 +18,6 @@ log = structlog.get_logger()
 
 # librdkafka prints connection troubles to stderr; what matters of them comes back from the calls themselves
 _QUIET: dict[str, Any] = {"log_level": 2}
-
-_POLLS_WITHOUT_PARTITIONS = 50
 
 
 class BrokerUnavailable(ControlPlaneError):
@@ -104,7 +101,7 @@ class Subscriber:
         self._topic = topic
         self._kafka: dict[str, Any] = {"bootstrap.servers": settings.kafka_bootstrap, **settings.kafka_client_config, **_QUIET}
         self._group = f"{settings.topic_prefix}.{group}"
-        self._membership = Membership(self._kafka, self._group, _POLLS_WITHOUT_PARTITIONS)
+        self._membership = Membership(self._kafka, self._group)
         self._consumer = self._joining()
         self._held: list[Message] = []
         self._came = False
@@ -147,9 +144,8 @@ class Subscriber:
         return good
 
     def _join_again(self) -> None:
-        """Whoever waits for an answer that never comes may also wait for it when it is closed: nobody waits for that."""
         log.warning("the consumer group has lost this reader; it joins anew", group=self._group)
-        threading.Thread(target=self._consumer.close, daemon=True).start()
+        abandon(self._consumer)
         self._consumer = self._joining()
 
     def _welcome(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:

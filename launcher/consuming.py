@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from threading import Event, Thread
+from threading import Event
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from contracts.consumer_group import Membership
+from contracts.consumer_group import Membership, abandon
 from contracts.event import LauncherEvent
 from contracts.pulse import Beat, unwatched
 from contracts.topics import MOST_READ_BYTES, Topics, dead_letter
@@ -26,7 +26,6 @@ _POLL_SECONDS = 0.2
 _SESSION_SECONDS = 10
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
-_POLLS_WITHOUT_PARTITIONS = 50
 
 Handler = Callable[[bytes], Sequence[LauncherEvent]]
 """Does what a message asks and gives the events to tell. Raises `MessageRejected` for a message nobody can act on, and
@@ -69,8 +68,7 @@ class MessageLoop:
     def run(self, stop: Event) -> None:
         """Work until `stop`, then finish the message in hand and commit; those behind it come again."""
         self._stop = stop
-        kafka, group = self._subscription.kafka, self._subscription.group
-        membership = Membership(kafka, group, _POLLS_WITHOUT_PARTITIONS)
+        membership = Membership(self._subscription.kafka, self._subscription.group)
         consumer = self._consumer()
         try:
             while not stop.is_set():
@@ -79,9 +77,8 @@ class MessageLoop:
                 if self._held and self._pause.is_over():
                     self._work(consumer)
                 if not self._held and membership.is_lost(consumer):
-                    self._log.warning("the consumer group has lost this reader; it joins anew", group=group)
-                    # whoever waits for an answer that never comes may also wait for it when it is closed: nobody waits for that
-                    Thread(target=consumer.close, daemon=True).start()
+                    self._log.warning("the consumer group has lost this reader; it joins anew", group=self._subscription.group)
+                    abandon(consumer)
                     consumer = self._consumer()
         finally:
             consumer.close()

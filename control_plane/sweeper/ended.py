@@ -1,5 +1,6 @@
 """Folders of runs and uploads that the database knows to be over. Cheap: no listing but of those folders."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from contracts.layout import DatasetPath, StorageRoot
@@ -21,20 +22,30 @@ async def expire_uploads(sweeper: Sweeper) -> None:
             await queries.expire_upload(connection, id=upload_id)
 
 
-async def sweep_runs(sweeper: Sweeper, tally: Tally) -> None:
-    """Runs whose attempt ended without a dataset, each once."""
-    after: dict[str, Any] = {"ended_at": None, "process_id": None, "step": None, "attempt": None}
+async def _rows(sweeper: Sweeper, query: Any, *order: str) -> AsyncIterator[dict[str, Any]]:
+    """What is to be swept, in batches. Each begins behind the last one: what could not be swept holds up nothing behind it.
+
+    Args:
+        order: the columns that the rows of the query are ordered by.
+    """
+    after: dict[str, Any] = dict.fromkeys(order)
     while True:
         async with sweeper.database.connection() as connection:
-            grace = sweeper.settings.sweep_grace_seconds
-            rows = [dict(row) async for row in queries.runs_to_sweep(connection, grace_seconds=grace, limit=_BATCH, **after)]
+            found = query(connection, grace_seconds=sweeper.settings.sweep_grace_seconds, limit=_BATCH, **after)
+            rows = [dict(row) async for row in found]
         for row in rows:
-            if row["tenant"] not in tally.unreachable:
-                with apart(tally, row["tenant"], Kind.RUN_FOLDER):
-                    await _sweep_run(sweeper, tally, row)
+            yield row
         if len(rows) < _BATCH:
             return
-        after = {name: rows[-1][name] for name in after}
+        after = {name: rows[-1][name] for name in order}
+
+
+async def sweep_runs(sweeper: Sweeper, tally: Tally) -> None:
+    """Runs whose attempt ended without a dataset, each once."""
+    async for row in _rows(sweeper, queries.runs_to_sweep, "ended_at", "process_id", "step", "attempt"):
+        if row["tenant"] not in tally.unreachable:
+            with apart(tally, row["tenant"], Kind.RUN_FOLDER):
+                await _sweep_run(sweeper, tally, row)
 
 
 async def _sweep_run(sweeper: Sweeper, tally: Tally, row: dict[str, Any]) -> None:
@@ -49,18 +60,10 @@ async def _sweep_run(sweeper: Sweeper, tally: Tally, row: dict[str, Any]) -> Non
 
 async def sweep_uploads(sweeper: Sweeper, tally: Tally) -> None:
     """Uploads that expired, were given up or were refused, each once."""
-    after: dict[str, Any] = {"expires_at": None, "id": None}
-    while True:
-        async with sweeper.database.connection() as connection:
-            grace = sweeper.settings.sweep_grace_seconds
-            rows = [dict(row) async for row in queries.uploads_to_sweep(connection, grace_seconds=grace, limit=_BATCH, **after)]
-        for row in rows:
-            if row["tenant"] not in tally.unreachable:
-                with apart(tally, row["tenant"], Kind.UPLOAD):
-                    await _sweep_upload(sweeper, tally, row)
-        if len(rows) < _BATCH:
-            return
-        after = {name: rows[-1][name] for name in after}
+    async for row in _rows(sweeper, queries.uploads_to_sweep, "expires_at", "id"):
+        if row["tenant"] not in tally.unreachable:
+            with apart(tally, row["tenant"], Kind.UPLOAD):
+                await _sweep_upload(sweeper, tally, row)
 
 
 async def _sweep_upload(sweeper: Sweeper, tally: Tally, row: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 from confluent_kafka import Producer
 
-from control_plane.broker import _POLLS_WITHOUT_PARTITIONS, Outgoing, Publisher, Subscriber, create_topics
+from contracts.consumer_group import PATIENCE
+from control_plane.broker import Outgoing, Publisher, Subscriber, create_topics
 from control_plane.settings import KafkaSettings, TopicSettings
 from tests.control_plane.installation import Installation
 from tests.control_plane.waiting import eventually
@@ -153,6 +154,6 @@ async def test_a_reader_that_has_nothing_to_do_stays(settings: KafkaSettings, su
     await eventually(shared, 60, "a partition for all but one")
     (idle,) = [reader for reader in readers if not reader.partitions]
     consumer = idle._consumer
-    for _ in range(3 * _POLLS_WITHOUT_PARTITIONS):
+    for _ in range(3 * PATIENCE):
         await asyncio.gather(*(reader.batch(1, 0.05) for reader in readers))
     assert idle._consumer is consumer

@@ -18,6 +18,7 @@ from control_plane.footer_readers import FooterReaders
 from control_plane.storage import ObjectInfo
 from tests.control_plane.caller import TABLE, parquet
 from tests.control_plane.hostile import ENDS_ITS_READER
+from tests.control_plane.readers import processes as readers_of
 
 GOOD = parquet()
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -36,15 +37,14 @@ _others: set[int] = set()
 """Of an API that the session has in this very process."""
 
 
-def processes(parent: int | None = None) -> list[int]:
-    """The readers of a process, of ours by default."""
-    children = [child.pid for child in psutil.Process(parent).children() if "control_plane.footer_process" in child.cmdline()]
-    return [pid for pid in children if pid not in _others]
+def processes() -> list[int]:
+    """The readers that the test made."""
+    return [pid for pid in readers_of() if pid not in _others]
 
 
 @pytest.fixture
 def readers() -> Iterator[FooterReaders]:
-    _others.update(processes())
+    _others.update(readers_of())
     made = FooterReaders()
     yield made
     made.close()

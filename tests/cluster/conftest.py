@@ -10,8 +10,7 @@ import pytest
 from stratum.demo import flights_archive
 from tests.cluster.cluster import Cluster
 from tests.cluster.release import Release, installed
-
-VERSION = "v2013.12.31"
+from tests.cluster.runs import VERSION
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.cluster.release import NAME, NAMESPACE, Release
-from tests.cluster.test_faults import await_running, start
+from tests.cluster.runs import await_running, start
 from tests.e2e.platform import wait_for
 
 pytestmark = pytest.mark.cluster

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cluster.conftest import VERSION
 from tests.cluster.release import JOBS, Release
+from tests.cluster.runs import VERSION
 from tests.e2e.platform import wait_for
 
 pytestmark = pytest.mark.cluster

@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from tests.cluster.cluster import ROOT
-from tests.cluster.conftest import VERSION
 from tests.cluster.release import CHART, NAME, NAMESPACE, Release
-from tests.cluster.test_faults import WHOLE, assert_succeeded, start
+from tests.cluster.runs import VERSION, WHOLE, assert_succeeded, start
 from tests.e2e.platform import wait_for
 
 pytestmark = pytest.mark.cluster

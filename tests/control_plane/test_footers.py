@@ -13,6 +13,7 @@ from control_plane.errors import StorageUnavailable, UploadRefused
 from control_plane.storage import ObjectInfo
 from tests.control_plane.caller import parquet
 
+INFINITE, NOT_A_NUMBER, TOO_LONG = float("inf"), float("nan"), "x" * 300
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -53,11 +54,19 @@ def bounds(*files: bytes) -> tuple[Any, Any]:
         ([True], [False], pa.bool_(), (False, True)),
         ([None], [2.5], pa.float64(), (2.5, 2.5)),
         ([2**64 - 1], [1], pa.uint64(), (1, 2**64 - 1)),
+        ([1, 5], [3, None], pa.int64(), (1, 5)),
+        ([1, 2], [None, None], pa.int64(), (1, 2)),
+        ([1.0, INFINITE], [2.0, 3.0], pa.float64(), (1.0, None)),
+        ([-INFINITE, INFINITE], [-INFINITE, INFINITE], pa.float64(), (None, None)),
+        ([NOT_A_NUMBER, 1.0], [2.0, NOT_A_NUMBER], pa.float64(), (1.0, 2.0)),
+        ([Decimal("9.00")], [Decimal("10.00")], pa.decimal128(4, 2), ("9.00", "10.00")),
+        (["a", TOO_LONG], ["a", "b"], pa.string(), ("a", None)),
     ],
 )
 def test_bounds_are_those_of_all_files(first: list[Any], second: list[Any], kind: pa.DataType, expected: tuple[Any, Any]) -> None:
     assert bounds(column(first, kind), column(second, kind)) == expected
     assert bounds(column(second, kind), column(first, kind)) == expected
+    assert statistics(column(first, kind), column(second, kind)).nulls == sum(value is None for value in (*first, *second))
 
 
 def test_bounds_of_timestamps_of_several_units() -> None:
@@ -82,9 +91,6 @@ def _microseconds(*values: int) -> pa.Array:
 
 def _in_table(values: pa.Array) -> bytes:
     return parquet(pa.table({"c": values}))
-
-
-INFINITE, NOT_A_NUMBER = float("inf"), float("nan")
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
 """What waits too long: ended where it has a limit, else told."""
 
-from typing import TYPE_CHECKING
-
 from contracts.catalog import Limits
 from contracts.states import AttemptState
 from control_plane import lifecycle
 from control_plane.database import queries
 from control_plane.lifecycle import Current, Ending
-
-if TYPE_CHECKING:
-    from control_plane.reconcile import Reconciler
+from control_plane.reconciler import Reconciler
 
 _GRACE_SECONDS = 60
 """A run that is over its time limit is left to its own end, and its cluster's, for so long."""
@@ -23,7 +19,7 @@ _ON_ITS_WAY = {
 }
 
 
-async def enforce_deadlines(reconciler: "Reconciler") -> bool:
+async def enforce_deadlines(reconciler: Reconciler) -> bool:
     """End attempts that are past a deadline."""
     async with reconciler.database.connection() as connection:
         default = Limits().pending_limit_seconds  # of work that was accepted before there was this limit
@@ -54,7 +50,7 @@ def _ending(current: Current, deadline: str) -> Ending:
     return Ending(AttemptState.FAILED, "START_DEADLINE", f"the run did not start before its deadline: {where}", True)
 
 
-async def tell_unwatched(reconciler: "Reconciler") -> bool:
+async def tell_unwatched(reconciler: Reconciler) -> bool:
     """Let processes say that nobody can see their jobs. Nothing is lost while the observer is blind."""
     reason = "nothing is heard of the run and its cluster cannot be looked at; it goes on as soon as either can"
     lease = reconciler.settings.lease_seconds
@@ -70,7 +66,7 @@ async def tell_unwatched(reconciler: "Reconciler") -> bool:
     return False
 
 
-async def tell_on_the_way(reconciler: "Reconciler") -> bool:
+async def tell_on_the_way(reconciler: Reconciler) -> bool:
     """Let processes whose command is long on its way say where it lies. It is not lost: the next relay, or launcher, takes it up."""
     async with reconciler.database.connection() as connection:
         found = queries.long_on_the_way(

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from uuid import UUID
 
 import structlog
 from confluent_kafka import Message
@@ -12,12 +10,12 @@ from pydantic import ValidationError
 from contracts.event import JobEnded, LauncherEvent, launcher_event
 from contracts.pulse import Pulse
 from contracts.topics import dead_letter
-from control_plane import metrics, observations, proposals
+from control_plane import metrics, observations
 from control_plane.broker import Outgoing, Publisher, Subscriber
 from control_plane.database import Database
 from control_plane.deadlines import enforce_deadlines, tell_on_the_way, tell_unwatched
 from control_plane.errors import EventRefused, StorageUnavailable, Unavailable
-from control_plane.lifecycle import Current
+from control_plane.reconciler import Reconciler
 from control_plane.role import connected, pause
 from control_plane.sealing import seal_next
 from control_plane.settings import ReconcileSettings
@@ -29,26 +27,6 @@ log = structlog.get_logger()
 _MOST_LEFT = 1000
 _DEFECT_REST_SECONDS = 10
 """Until work that met a defect is taken up again: what it would do next may be sound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciler:
-    """The parts of the role.
-
-    Attributes:
-        left: ends of jobs whose tenant's store could not be asked for what the run left, to be taken up again. Only remembered: of
-            those that are forgotten a later list of jobs tells, though not how they ended.
-    """
-
-    settings: ReconcileSettings
-    database: Database
-    storage: Storage
-    pulse: Pulse = field(default_factory=Pulse)
-    left: dict[tuple[UUID, int, int], JobEnded] = field(default_factory=dict)
-
-    async def has_proposal(self, current: Current) -> bool:
-        """Whether the granted run of `current` left a proposal."""
-        return await asyncio.to_thread(proposals.exists, self.storage, current)
 
 
 async def run(settings: ReconcileSettings, stop: asyncio.Event, pulse: Pulse) -> None:

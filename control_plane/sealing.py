@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -14,18 +13,16 @@ from control_plane.database import queries
 from control_plane.errors import ProposalRejected, StorageRefused, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.proposals import Checked
+from control_plane.reconciler import Reconciler
 from control_plane.seal import Sealable
 from control_plane.storage import Storage
-
-if TYPE_CHECKING:
-    from control_plane.reconcile import Reconciler
 
 log = structlog.get_logger()
 _SEAL_LEASE_SECONDS = 10
 _WAITS_FOR_STORE = "the files are complete; their seal waits for the object store"
 
 
-async def seal_next(reconciler: "Reconciler") -> bool:
+async def seal_next(reconciler: Reconciler) -> bool:
     """Seal one attempt whose files are complete. Returns whether there was one.
 
     Raises:
@@ -53,7 +50,7 @@ async def seal_next(reconciler: "Reconciler") -> bool:
     return True
 
 
-async def _seal(reconciler: "Reconciler", process_id: UUID) -> None:
+async def _seal(reconciler: Reconciler, process_id: UUID) -> None:
     async with reconciler.database.transaction() as connection:
         current = await lifecycle.lock(connection, process_id)
     if current is None or current.attempt_state is not AttemptState.SEALING:
@@ -77,7 +74,7 @@ async def _seal(reconciler: "Reconciler", process_id: UUID) -> None:
         log.info("sealed", location=datasets[0]["location"])
 
 
-async def _prepared(reconciler: "Reconciler", current: Current) -> tuple[list[Checked], list[Sealable]]:
+async def _prepared(reconciler: Reconciler, current: Current) -> tuple[list[Checked], list[Sealable]]:
     """What the run left, judged, and the manifests of it. Whatever it is, it is this one attempt that ends by it, not the role."""
 
     def judged() -> tuple[list[Checked], list[Sealable]]:
@@ -95,7 +92,7 @@ async def _prepared(reconciler: "Reconciler", current: Current) -> tuple[list[Ch
         raise ProposalRejected(f"it could not be judged ({type(error).__name__})") from error
 
 
-async def _begin_manifest(reconciler: "Reconciler", current: Current) -> bool:
+async def _begin_manifest(reconciler: Reconciler, current: Current) -> bool:
     """Write down, before anything is put, that a manifest may be there. False: the attempt has ended meanwhile."""
     async with reconciler.database.connection() as connection:
         if await queries.begin_manifest(connection, **current.key) is not None:
@@ -114,7 +111,7 @@ def _put_manifests(storage: Storage, sealables: Sequence[Sealable]) -> list[dict
     return rows[::-1]
 
 
-async def _refuse(reconciler: "Reconciler", current: Current, error: ProposalRejected) -> None:
+async def _refuse(reconciler: Reconciler, current: Current, error: ProposalRejected) -> None:
     """Fail what does not hold, unless it is sealed: what became of the folder after the manifest was put changes nothing."""
     async with reconciler.database.transaction() as connection:
         still = await lifecycle.lock(connection, current.id)
@@ -136,7 +133,7 @@ def _sealed(storage: Storage, current: Current) -> list[dict[str, object]]:
     return [seal.registration(path, *there) for path, there in found if there is not None] if found[0][1] is not None else []
 
 
-async def _seal_waits(reconciler: "Reconciler", current: Current, error: StorageUnavailable) -> None:
+async def _seal_waits(reconciler: Reconciler, current: Current, error: StorageUnavailable) -> None:
     """Say that the seal waits; after its limit, give it up, unless a manifest may be there already: then only the store can tell."""
     limit = reconciler.settings.seal_limit_seconds
     async with reconciler.database.transaction() as connection:
@@ -152,7 +149,7 @@ async def _seal_waits(reconciler: "Reconciler", current: Current, error: Storage
             await lifecycle.note(connection, still, "waiting", _WAITS_FOR_STORE)
 
 
-async def _put_off(reconciler: "Reconciler", process_id: UUID, why: str) -> None:
+async def _put_off(reconciler: Reconciler, process_id: UUID, why: str) -> None:
     """Let the attempt wait for its next turn, the longer the longer it has waited, and its process say why."""
     async with reconciler.database.connection() as connection:
         await queries.put_off_seal(connection, process_id=process_id)

@@ -15,7 +15,7 @@ from contracts.topics import Topics
 from control_plane import observations, relay
 from control_plane.database import queries
 from control_plane.deadlines import enforce_deadlines
-from control_plane.reconcile import Reconciler
+from control_plane.reconciler import Reconciler
 from control_plane.sealing import seal_next
 from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver

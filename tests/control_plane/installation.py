@@ -22,7 +22,7 @@ from control_plane import migration, reconcile, relay
 from control_plane.api.app import create_app
 from control_plane.broker import create_topics
 from control_plane.database import Database
-from control_plane.reconcile import Reconciler
+from control_plane.reconciler import Reconciler
 from control_plane.settings import ApiSettings, ReconcileSettings, RelaySettings, TopicSettings, WebhookSettings
 from control_plane.storage import Storage
 from control_plane.tenants import provision

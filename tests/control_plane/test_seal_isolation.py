@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from contracts.manifest import Manifest
 from control_plane import reconcile, seal
-from control_plane.reconcile import Reconciler
+from control_plane.reconciler import Reconciler
 from tests.control_plane.direct import Direct, directly
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation

@@ -16,7 +16,7 @@ from contracts.manifest import Manifest
 from contracts.proposal import Proposal
 from control_plane import lifecycle, proposals, seal
 from control_plane.errors import StorageUnavailable
-from control_plane.reconcile import Reconciler
+from control_plane.reconciler import Reconciler
 from control_plane.sealing import seal_next
 from tests.control_plane.caller import ENTITY, TABLE, VERSION, Caller
 from tests.control_plane.driver import Driver

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from control_plane import observations, proposals
 from control_plane.errors import StorageRefused, StorageUnavailable
 from control_plane.lifecycle import Current
-from control_plane.reconcile import Reconciler
+from control_plane.reconciler import Reconciler
 from control_plane.storage import Storage
 from tests.control_plane.caller import Caller
 from tests.control_plane.direct import Direct, directly

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from contracts.states import ATTEMPT_RANK, FINAL_RANK, PROCESS_TRANSITIONS, AttemptState, ProcessState
-from control_plane.reconcile import Reconciler
+from control_plane.reconciler import Reconciler
 
 _A, _P = AttemptState, ProcessState
 AGREEING: dict[ProcessState, set[AttemptState]] = {

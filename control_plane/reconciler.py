@@ -1,0 +1,33 @@
+"""What all work of the `reconcile` role shares."""
+
+import asyncio
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from contracts.event import JobEnded
+from contracts.pulse import Pulse
+from control_plane import proposals
+from control_plane.database import Database
+from control_plane.lifecycle import Current
+from control_plane.settings import ReconcileSettings
+from control_plane.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """The parts of the role.
+
+    Attributes:
+        left: ends of jobs whose tenant's store could not be asked for what the run left, to be taken up again. Only remembered: of
+            those that are forgotten a later list of jobs tells, though not how they ended.
+    """
+
+    settings: ReconcileSettings
+    database: Database
+    storage: Storage
+    pulse: Pulse = field(default_factory=Pulse)
+    left: dict[tuple[UUID, int, int], JobEnded] = field(default_factory=dict)
+
+    async def has_proposal(self, current: Current) -> bool:
+        """Whether the granted run of `current` left a proposal."""
+        return await asyncio.to_thread(proposals.exists, self.storage, current)

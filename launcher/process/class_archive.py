@@ -27,7 +27,9 @@ log = structlog.get_logger()
 QUIET_SECONDS = 15.0
 """How long no job must have been under way: whoever runs one job may be about to run another."""
 UNUSED_DAYS = 14
-"""After so long without a start from it, an archive goes when another one is made: they are large, and each version leaves one."""
+KEPT = 4
+"""How many archives, the one in use among them, and for how long without a start from them, stay when another one is made: each is
+200 MB, and each version and each checkout leaves one. A driver that runs keeps what it has mapped."""
 _NO_REMARKS = ("-Xlog:cds=off", "-Xlog:class+path=off", "-Xlog:gc+verify=off")
 _LOOK_SECONDS = 2.0
 _NICENESS = "5"
@@ -107,7 +109,8 @@ class ClassArchive:
             key = path.name.partition(".")[0]
             with suppress(FileNotFoundError):  # another launcher was faster
                 newest[key] = max(newest.get(key, 0), path.stat().st_mtime)
-        for key in (key for key, used in newest.items() if used < oldest):
+        others = sorted(newest.keys() - {self._key}, key=newest.__getitem__, reverse=True)
+        for key in (key for place, key in enumerate(others, start=1) if place >= KEPT or newest[key] < oldest):
             log.info("unused class archive removed", key=key)
             for path in self._folder.glob(f"{key}.*"):
                 path.unlink(missing_ok=True)

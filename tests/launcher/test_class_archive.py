@@ -11,7 +11,7 @@ import pytest
 from launcher.job import Ended, JobSpec
 from launcher.process.backend import ProcessBackend
 from launcher.process.children import Launch
-from launcher.process.class_archive import UNUSED_DAYS, ClassArchive
+from launcher.process.class_archive import KEPT, UNUSED_DAYS, ClassArchive
 from launcher.process.folder import JobFolder
 from tests.launcher.samples import a_spec, eventually
 
@@ -44,6 +44,7 @@ def test_first_job_lists_classes_then_an_archive_is_made_and_used(tmp_path: Path
         "used.jsa": recent,
         "used.lock": ancient,
         "old.job.classes": ancient,
+        **{f"other{number}.jsa": recent - 60 * number for number in range(1, KEPT)},
     }.items():
         (folder / name).touch()
         os.utime(folder / name, (used, used))
@@ -55,6 +56,7 @@ def test_first_job_lists_classes_then_an_archive_is_made_and_used(tmp_path: Path
     option = archive.options("x")[0]
     assert option.startswith("-XX:SharedArchiveFile=")
     assert {path.name for path in folder.iterdir() if path.name.startswith(("old", "used"))} == {"used.jsa", "used.lock"}
+    assert {path.stem for path in folder.glob("other*")} == {f"other{number}" for number in range(1, KEPT - 1)}, "the least used went"
     assert {path.suffix for path in folder.iterdir()} == {".jsa", ".lock", ".log"}
     with ProcessBackend.open(tmp_path / "other-jobs", 1, launch) as backend:
         assert run(backend).splitlines()[:2] == without.splitlines()[:2]

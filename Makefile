@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 UV_VERSION := 0.13.9
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 BIN := .venv/bin
 SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependencies deploy/images/spark/entrypoint deploy/images/spark/archive-classes \
 	deploy/images/dev/kafka-entrypoint deploy/images/dev/postgresql-entrypoint deploy/local/steps.sh \

@@ -1,5 +1,6 @@
 """JSON Schema (2020-12): a check of schemas, and a validator whose patterns mean what the standard says."""
 
+import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -41,6 +42,17 @@ def check_schema(schema: dict[str, Any]) -> None:
     Raises:
         ValueError: it is not; the message says where and why.
     """
+    try:
+        text = json.dumps(schema)
+    except TypeError as error:
+        raise ValueError(f"it holds what JSON does not have: {error}") from error
+    _check(text)
+
+
+@lru_cache(maxsize=256)
+def _check(text: str) -> None:
+    """A catalog that is loaded again has few schemas that are new, and each costs milliseconds: the standard's own schema is large."""
+    schema = json.loads(text)
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

@@ -8,7 +8,7 @@ import pytest
 from tests import figures
 from tests.e2e.platform import Platform, warm_platform
 from tests.services import services
-from tests.workers import ByScope, scope_ended, shared, takes_long
+from tests.workers import ByScope, place_of, scope_ended, shared
 
 __all__ = ["services"]
 
@@ -21,7 +21,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByScope:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
-    items.sort(key=lambda item: not takes_long(item.nodeid))
+    items.sort(key=lambda item: place_of(item.nodeid))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 _SHARE_A_PLATFORM = ("tests/e2e/", "tests/tpch/", "tests/preflight/test_preflight.py")
 _BREAK_A_PLATFORM = ("tests/e2e/test_kills.py", "tests/e2e/test_restart.py")
+_BEGUN_FIRST = ("platform", "tests/local/test_platform.py", "tests/local/test_services.py", "doomed")
+"""What takes longest. The first platform of a checkout makes the archive of classes for a minute, and the second would wait for it."""
 T = TypeVar("T")
 
 _OPEN = pytest.StashKey[ExitStack]()
@@ -23,9 +25,10 @@ def scope_of(nodeid: str) -> str:
     return "platform" if file.startswith(_SHARE_A_PLATFORM) else file
 
 
-def takes_long(nodeid: str) -> bool:
-    """Whether it is of a scope that is begun first, so that no worker is left alone with it at the end."""
-    return scope_of(nodeid) in ("platform", "doomed")
+def place_of(nodeid: str) -> int:
+    """When it is begun: what takes long first, so that no worker is left alone with it at the end."""
+    scope = scope_of(nodeid)
+    return _BEGUN_FIRST.index(scope) if scope in _BEGUN_FIRST else len(_BEGUN_FIRST)
 
 
 class ByScope(LoadScopeScheduling):

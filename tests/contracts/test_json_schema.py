@@ -1,5 +1,6 @@
 """The check of schemas, and the validator."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -54,6 +55,7 @@ def test_sound_schemas(schema: dict[str, Any]) -> None:
         ({"$ref": "#/$defs/nowhere"}, "nowhere"),
         ({"items": [{"a": 1}]}, "items"),
         ({"properties": {"a": {"$ref": "https://example.com/elsewhere.json"}}}, "elsewhere"),
+        ({"const": date(2026, 1, 1)}, "JSON does not have"),
     ],
 )
 def test_unsound_schemas(schema: dict[str, Any], says: str) -> None:

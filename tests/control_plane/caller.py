@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -36,6 +37,10 @@ def condition(number: int) -> dict[str, Any]:
     return {"condition": f"delay > {number}"}
 
 
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For a store that is asked without TLS: it trusts nobody. A client's own context reads all of the system's certificates."""
+
+
 class Caller:
     """Requests with one API key."""
 
@@ -67,7 +72,7 @@ class Caller:
         path = f"/v1/entities/{entity}/versions/{version}/datasets/{dataset}/uploads"
         named = {f"part-{number:05}.parquet": data for number, data in enumerate(files or (parquet(),))}
         upload = await self.ok("POST", path, {"files": [announced(name, data) for name, data in named.items()]})
-        async with httpx.AsyncClient() as store:
+        async with httpx.AsyncClient(verify=_NO_TLS) as store:
             for target in upload["files"]:
                 put = await store.put(target["url"], content=named[target["name"]], headers=target["headers"])
                 assert put.is_success, put.text

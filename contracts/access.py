@@ -29,7 +29,7 @@ TABLE: tuple[Access, ...] = (
     Access("submit", "batch", "jobs", ("create", "get", "patch")),
     Access("submit", "", "secrets", ("create",)),
     Access("observe", "batch", "jobs", ("get", "list", "watch", "patch", "delete")),
-    Access("observe", "", "pods", ("get", "list", "watch")),
+    Access("observe", "", "pods", ("list", "watch")),
     Access("observe", "", "events", ("list",)),
     Access("observe", "coordination.k8s.io", "leases", ("get", "create", "update"), where="own"),
     # Spark's own driver makes its executors, and takes them along when it ends

@@ -79,6 +79,7 @@ class SubmitHandler:
         since = self._unknown_since.setdefault(action, time.monotonic())
         if time.monotonic() - since < self._catalog_patience:
             return CatalogBehind(f"the launcher's catalog does not have the action {action!r} yet")
+        del self._unknown_since[action]  # it may come back, and the catalog be behind once more
         return CommandUnfit("UNKNOWN_ACTION", f"the action {action!r} is in the launcher's catalog no more")
 
     def _submit(self, spec: JobSpec) -> JobSubmitted:

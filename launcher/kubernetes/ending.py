@@ -8,12 +8,12 @@ import signal
 from datetime import UTC, datetime
 from typing import Final
 
-from contracts.sizing import Resources
 from launcher.exit_meaning import last_words, meaning_of_exit
 from launcher.job import Ended, EndOutcome
 from launcher.kubernetes import names
 from launcher.kubernetes.containers import Document
-from launcher.kubernetes.reasons import condition
+from launcher.kubernetes.marks import resources_of, time_limit_of
+from launcher.kubernetes.reasons import condition, waiting_for
 from launcher.kubernetes.wish import end_wish
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
@@ -38,6 +38,16 @@ def is_ending(job: Document) -> bool:
     return _true(job, "SuccessCriteriaMet") or _true(job, "FailureTarget") or end_wish(job) is not None
 
 
+def has_started(pod: Document | None) -> bool:
+    """Whether the driver's container was started, however it fared since."""
+    statuses = (pod or {}).get("status", {}).get("containerStatuses", ())
+    driver = next((each for each in statuses if each["name"] == names.DRIVER), None)
+    if driver is None:
+        return False
+    state = driver.get("state", {})
+    return "running" in state or state.get("terminated", {}).get("startedAt") is not None
+
+
 def ended(job: Document, pod: Document | None) -> Ended:
     """The end of a Job that `is_final`. `pod`: its pod as it was last seen, if it was."""
     driver = _terminated(pod)
@@ -47,6 +57,10 @@ def ended(job: Document, pod: Document | None) -> Ended:
     wish = end_wish(job)
     if wish is not None:
         return Ended(wish.outcome, code, wish.reason, wish.at if _never_admitted(job) else _at(job))
+    if (pod or {}).get("status", {}).get("reason") == "DeadlineExceeded" and not has_started(pod):
+        # the kubelet counts from when it took the pod: the image, a Secret or a volume came too late
+        late = f"the driver was not started within its time limit of {time_limit_of(job)} s: {waiting_for(job, pod, ())}"
+        return Ended("vanished", None, late, _at(job))
     outcome, message = _meaning(job, pod, driver, code)
     return Ended(outcome, code, message, _at(job))
 
@@ -58,13 +72,15 @@ def _never_admitted(job: Document) -> bool:
 
 
 def _meaning(job: Document, pod: Document | None, driver: Document, code: int | None) -> tuple[EndOutcome, str]:
-    limit = int(job["metadata"]["annotations"][names.TIME_LIMIT])
+    limit = time_limit_of(job)
     status = (pod or {}).get("status", {})
     tail = driver.get("message", "")
     if status.get("reason") == "DeadlineExceeded" or (pod is None and code in _FROM_OUTSIDE and _seconds(job) >= limit):
         return "time_limit", f"the run took longer than its time limit of {limit} s and was ended"
     if driver.get("reason") == "OOMKilled":
-        return meaning_of_exit(code, tail, _resources(job), "the driver took more memory than its pod may have and was killed (OOMKilled)")
+        return meaning_of_exit(
+            code, tail, resources_of(job), "the driver took more memory than its pod may have and was killed (OOMKilled)"
+        )
     disruption = _disruption(job, pod)
     if disruption is not None:
         return "evicted", f"the driver's pod was evicted: {disruption}"
@@ -75,7 +91,7 @@ def _meaning(job: Document, pod: Document | None, driver: Document, code: int | 
         return "killed", "the Job was given a deadline by somebody else, and ended with it"
     if code is None:
         return "vanished", f"the driver ended without an exit code: {failed.get('message') or status.get('message') or 'nobody says why'}"
-    return meaning_of_exit(code, tail, _resources(job))
+    return meaning_of_exit(code, tail, resources_of(job))
 
 
 def _disruption(job: Document, pod: Document | None) -> str | None:
@@ -109,10 +125,6 @@ def _exit_code(job: Document, driver: Document) -> int | None:
         return int(driver["exitCode"])
     found = _EXIT_CODE.search((condition(job, "Failed") or {}).get("message", ""))
     return int(found[1]) if found else None
-
-
-def _resources(job: Document) -> Resources:
-    return Resources.model_validate_json(job["metadata"]["annotations"][names.RESOURCES])
 
 
 def _true(job: Document, kind: str) -> bool:

@@ -6,14 +6,15 @@ from launcher.job import Job
 from launcher.kubernetes import names, paths
 from launcher.kubernetes.api import KubernetesApi
 from launcher.kubernetes.containers import Document
-from launcher.kubernetes.ending import is_ending, is_final
+from launcher.kubernetes.ending import has_started, is_ending, is_final
+from launcher.kubernetes.marks import is_ours
 from launcher.kubernetes.mirror import newest
-from launcher.kubernetes.state import has_started, job_seen, state_of
+from launcher.kubernetes.state import job_seen, state_of
 
 
 def list_jobs(api: KubernetesApi, namespace: str, selector: str) -> Sequence[Job]:
     """Every Job of a namespace with its state. Pods are looked at after the Jobs: those of ended Jobs then stand still."""
-    jobs = api.list(paths.jobs(namespace), label=selector).items
+    jobs = [job for job in api.list(paths.jobs(namespace), label=selector).items if is_ours(job)]
     if not jobs:
         return []
     pods: dict[str, list[Document]] = {}

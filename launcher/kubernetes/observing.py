@@ -13,6 +13,7 @@ from launcher.kubernetes.containers import Document
 from launcher.kubernetes.ending import is_final
 from launcher.kubernetes.image_patience import ImagePatience
 from launcher.kubernetes.listing import driver_selector, may_need_warnings, pod_of, warnings
+from launcher.kubernetes.marks import is_ours
 from launcher.kubernetes.mirror import JobKey, Mirror
 from launcher.kubernetes.reasons import ImageTrouble
 from launcher.kubernetes.state import deleted, job_seen, state_of
@@ -106,8 +107,8 @@ class JobWatch:
 
     def _news(self) -> list[Job]:
         """States that were not told. If the API server fails meanwhile, all is looked at again next time."""
-        changed = self._mirror.take_changed()
-        self._gone += self._mirror.take_gone()
+        changed = [(job, pod) for job, pod in self._mirror.take_changed() if is_ours(job)]
+        self._gone += [(job, pod) for job, pod in self._mirror.take_gone() if is_ours(job)]
         try:
             seen = [(job, self._state_if_shown(job, pod)) for job, pod in changed if not self._end_was_told(job)]
         except BackendError:

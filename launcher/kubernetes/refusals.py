@@ -6,6 +6,8 @@ from launcher.errors import BackendBusy, CommandUnfit, LauncherError
 from launcher.kubernetes.api import ApiRefused, Conflict, NotFound, WebhookFailed
 
 _NO_RIGHT = re.compile(r'cannot \w+ resource "')
+_FULL = re.compile(r"exceeded quota|insufficient quota to consume|status unknown for quota")
+"""The last: the quota is so new that the cluster has not counted yet what is used of it."""
 _ENDING = re.compile(r"because it is being terminated")
 
 
@@ -26,6 +28,6 @@ def refused_job(refusal: ApiRefused, namespace: str) -> LauncherError:
         return CommandUnfit("NAMESPACE_UNAVAILABLE", unfit)
     if isinstance(refusal, WebhookFailed):
         return CommandUnfit("NAMESPACE_UNAVAILABLE", f"an admission webhook of namespace {namespace!r} fails: {words}")
-    if "exceeded quota" in words:
+    if _FULL.search(words):
         return CommandUnfit("QUOTA_EXCEEDED", f"the quota of the tenant's namespace takes no more Jobs: {words}")
     return CommandUnfit("JOB_REFUSED", f"the cluster refuses the run's Job: {words}")

@@ -3,29 +3,17 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from contracts.command import AttemptRef
 from launcher.job import Ended, Job, JobState, Pending, Running
-from launcher.kubernetes import names
 from launcher.kubernetes.containers import Document
-from launcher.kubernetes.ending import ended, is_ending, is_final
+from launcher.kubernetes.ending import ended, has_started, is_ending, is_final
+from launcher.kubernetes.marks import attempt_of, storage_root_of
 from launcher.kubernetes.reasons import waiting_for
 from launcher.kubernetes.wish import end_wish
 
 
-def attempt_of(job: Document) -> AttemptRef:
-    """Which attempt a Job is of."""
-    labels = job["metadata"]["labels"]
-    return AttemptRef(
-        tenant=labels[names.TENANT],
-        process_id=labels[names.PROCESS_ID],
-        step=int(labels[names.STEP]),
-        attempt=int(labels[names.ATTEMPT]),
-    )
-
-
 def job_seen(job: Document, state: JobState) -> Job:
-    """The Job in the launcher's words."""
-    return Job(attempt_of(job), job["metadata"]["annotations"][names.STORAGE_ROOT], state)
+    """A Job that `is_ours` in the launcher's words."""
+    return Job(attempt_of(job), storage_root_of(job), state)
 
 
 def state_of(job: Document, pod: Document | None, events: Sequence[Document]) -> JobState:
@@ -54,13 +42,3 @@ def deleted(job: Document, pod: Document | None) -> Ended:
     if wish is not None:
         return Ended(wish.outcome, None, wish.reason, datetime.now(UTC))
     return Ended("vanished", None, "the Job was deleted before it ended, not by Stratum", datetime.now(UTC))
-
-
-def has_started(pod: Document | None) -> bool:
-    """Whether the driver's container was started, however it fared since."""
-    statuses = (pod or {}).get("status", {}).get("containerStatuses", ())
-    driver = next((each for each in statuses if each["name"] == names.DRIVER), None)
-    if driver is None:
-        return False
-    state = driver.get("state", {})
-    return "running" in state or state.get("terminated", {}).get("startedAt") is not None

@@ -22,6 +22,8 @@ class World(Protocol):
     """Seconds that anything may take."""
     look_seconds: float
     """How long one look waits for a change: none where a look costs nothing."""
+    limit_seconds: int
+    """A time limit that is long enough for a driver to be started in it."""
     held: dict[str, Any]
     """Parameters of a job that runs until it is released."""
 
@@ -166,11 +168,11 @@ class BackendConformance:
         world.backend.remove(attempt)
 
     def test_time_limit(self, world: World) -> None:
-        spec = world.spec({"seconds": 60}, time_limit_seconds=1)
+        spec = world.spec({"seconds": 60}, time_limit_seconds=world.limit_seconds)
         world.backend.submit(spec)
         ended = until(world, spec, Ended)
         assert ended.outcome == "time_limit"
-        assert "1 s" in ended.message
+        assert f"{world.limit_seconds} s" in ended.message
 
     def test_removed_is_gone(self, world: World) -> None:
         spec = world.spec()

@@ -38,6 +38,7 @@ class ProcessWorld:
     slots = 2
     patience = 15.0
     look_seconds = 0.0
+    limit_seconds = 1
 
     def __init__(self, root: Path, stack: ExitStack) -> None:
         self.root = root / "jobs"

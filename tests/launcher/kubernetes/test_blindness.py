@@ -4,8 +4,9 @@ import pytest
 
 from launcher.errors import BackendUnavailable, CommandUnfit
 from launcher.job import Pending
+from launcher.kubernetes import names
 from launcher.kubernetes.backend import KubernetesBackend
-from tests.launcher.kubernetes.stub_server import EXPIRED, FULL, Server, a_job
+from tests.launcher.kubernetes.stub_server import EXPIRED, FULL, Document, Server, a_job, status
 from tests.launcher.samples import a_spec
 
 
@@ -40,15 +41,49 @@ def test_changes_of_the_others_are_told(server: Server, backend: KubernetesBacke
     assert backend.changes(0) == []
 
 
+def _without(key: str, mark: str) -> Document:
+    job = a_job("one", "acme")
+    del job["metadata"][key][mark]
+    return job
+
+
+def _copied() -> Document:
+    job = a_job("one", "acme")
+    job["metadata"] |= {"name": "a-copy", "uid": "another"}
+    return job
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        _without("annotations", names.STORAGE_ROOT),
+        _without("annotations", names.RESOURCES),
+        _without("labels", names.ATTEMPT),
+        {**a_job("one", "acme"), "metadata": {**_copied()["metadata"], "labels": {names.STEP: "first"}, "annotations": {}}},
+        _copied(),
+    ],
+)
+def test_a_job_that_somebody_copied_or_damaged_is_passed_over(server: Server, backend: KubernetesBackend, damaged: Document) -> None:
+    server.jobs["one"].append(damaged)
+    server.jobs["two"].append(a_job("two", "beta"))
+    assert [job.attempt.tenant for job in backend.survey().jobs] == ["beta"]
+    assert [job.attempt.tenant for job in backend.changes(5)] == ["beta"]
+    server.watches["one"].append([{"type": "DELETED", "object": damaged}])
+    assert backend.changes(0.5) == []
+
+
 def test_when_nothing_is_shown_nobody_is_told_that_all_is_quiet(server: Server, backend: KubernetesBackend) -> None:
     server.refused = {"one", "two"}
     with pytest.raises(BackendUnavailable, match="no namespace of one, two can be watched"):
         backend.changes(0)
 
 
-def test_a_full_quota_is_want_of_room(server: Server, backend: KubernetesBackend) -> None:
-    server.answers["POST one/jobs"] = FULL
-    with pytest.raises(CommandUnfit, match="exceeded quota") as unfit:
+@pytest.mark.parametrize(
+    "words", ["exceeded quota: q", "status unknown for quota: q, resources: pods", "insufficient quota to consume: pods"]
+)
+def test_a_full_quota_is_want_of_room(server: Server, backend: KubernetesBackend, words: str) -> None:
+    server.answers["POST one/jobs"] = status(403, "Forbidden", f'jobs "a" is forbidden: {words}')
+    with pytest.raises(CommandUnfit, match="quota") as unfit:
         backend.submit(a_spec(tenant="acme"))
     assert unfit.value.error_class == "QUOTA_EXCEEDED"
 

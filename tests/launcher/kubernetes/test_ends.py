@@ -63,7 +63,7 @@ def test_disk_used_up(namespace: TenantNamespace) -> None:
 
 
 def test_time_limit_and_failure_are_known_without_the_pod(world: ClusterWorld) -> None:
-    late = world.spec({"seconds": 60}, time_limit_seconds=3)
+    late = world.spec({"seconds": 60}, time_limit_seconds=world.limit_seconds)
     failed = world.spec({"exit_code": 3})
     for spec in (late, failed):
         world.backend.submit(spec)
@@ -77,6 +77,17 @@ def test_time_limit_and_failure_are_known_without_the_pod(world: ClusterWorld) -
     ended = until(world, failed, Ended)
     assert (ended.outcome, ended.exit_code) == ("failed", 3)
     assert "another run has it" in ended.message
+
+
+def test_a_driver_that_never_started_did_not_run_too_long(namespace: TenantNamespace) -> None:
+    """Its time limit is over before its image is there."""
+    with ClusterWorld.open(namespace, image_patience_seconds=600) as world:
+        spec = world.spec(image="localhost:1/nowhere/at-all:1", time_limit_seconds=5)
+        world.backend.submit(spec)
+        ended = until(world, spec, Ended)
+        world.remember("not_started_image", spec)
+        assert ended.outcome == "vanished"
+        assert "was not started within its time limit of 5 s" in ended.message
 
 
 def test_killed_and_completed_are_known_without_the_pod(world: ClusterWorld) -> None:

@@ -48,7 +48,7 @@ def test_waits(name: str, words: str) -> None:
         ("failed", "failed", 3, "another run has it (exit code 3)"),
         ("failed_pod_gone", "failed", 3, "another run has it (exit code 3)"),
         ("out_of_memory", "out_of_memory", 137, "OOMKilled"),
-        ("time_limit", "time_limit", 137, "3 s"),
+        ("not_started", "vanished", None, "not started within its time limit of 3 s"),
         ("time_limit_pod_gone", "time_limit", 137, "3 s"),
         ("killed", "killed", None, "cancelled"),
         ("killed_in_queue", "killed", None, "cancelled"),

@@ -89,6 +89,7 @@ class ClusterWorld:
     slots = 2
     patience = 90.0
     look_seconds = 0.3
+    limit_seconds = 12
     held = {"seconds": 300, "until_file": GATE}
 
     def __init__(self, namespace: TenantNamespace, stack: ExitStack, address: str | None = None, **config: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_new_images_replace_every_pod(arguments: Any, built: str) -> None:
 
     def templates(inputs: str) -> dict[str, str]:
         given = arguments(built, inputs)
-        texts = tuple(value for option, value in zip(given, given[1:], strict=False) if option == "--set-string")
+        texts = tuple(value for option, value in pairwise(given) if option == "--set-string")
         deployments = of_kind(rendered("dev", texts=texts), "Deployment")
         return {each["metadata"]["name"]: json.dumps(each["spec"]["template"]) for each in deployments}
 
@@ -65,4 +66,4 @@ def test_new_images_replace_every_pod(arguments: Any, built: str) -> None:
 @pytest.mark.parametrize("arguments", [_of_the_script, _of_the_tests])
 def test_images_of_unknown_sources_are_installed_too(arguments: Any) -> None:
     given = arguments("nothing", "")
-    rendered("dev", texts=tuple(value for option, value in zip(given, given[1:], strict=False) if option == "--set-string"))
+    rendered("dev", texts=tuple(value for option, value in pairwise(given) if option == "--set-string"))

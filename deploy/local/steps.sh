@@ -60,10 +60,14 @@ images_of() { # MARK NAME... - the mark of what was built lies in the cluster, s
   local mark=$1 inputs built && shift
   cluster_up >&2
   inputs=$(image_inputs "$@")
-  built=$(kubectl -n default get configmap "stratum-$mark" --ignore-not-found -o jsonpath='{.data.inputs}')
+  built=$(inputs_of "$mark")
   if [ "$inputs" = "$built" ]; then say "the images are those of these sources"; return; fi
   cluster_images "$@"
   kubectl -n default create configmap "stratum-$mark" --from-literal=inputs="$inputs" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+}
+
+inputs_of() { # MARK - of what the images in the cluster were built; nothing when they were not
+  kubectl -n default get configmap "stratum-$1" --ignore-not-found -o jsonpath='{.data.inputs}'
 }
 
 image_inputs() { # NAME... - one hash of all that goes into the images
@@ -74,11 +78,16 @@ image_inputs() { # NAME... - one hash of all that goes into the images
 }
 
 step_chart() {
+  local images test_images
   cluster_up >&2
+  images=$(inputs_of images)
+  test_images=$(inputs_of test-images)
   kubectl create namespace "$NAMESPACE" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl label namespace "$NAMESPACE" --overwrite pod-security.kubernetes.io/enforce=restricted >/dev/null
+  # new images have the tag of the old: only by a difference in the pods are those replaced that run the old ones
   helm upgrade --install "$RELEASE" "$ROOT/helm/stratum" --namespace "$NAMESPACE" --values "$ROOT/deploy/local/values.yaml" \
-    --set "s3.publicEndpoint=http://127.0.0.1:$S3_PORT" "${VALUES[@]}" --wait --wait-for-jobs --timeout 10m
+    --set "s3.publicEndpoint=http://127.0.0.1:$S3_PORT" --set-string "defaults.podAnnotations.stratum\.dev/images=$images.$test_images" \
+    "${VALUES[@]}" --wait --wait-for-jobs --timeout 10m
 }
 
 step_demo() {

@@ -14,9 +14,17 @@ from launcher.errors import CommandUnfit
 from launcher.settings import SettingsError
 
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
+Name = Annotated[str, StringConstraints(pattern=_SUBDOMAIN, max_length=253)]
+# Kueue reads it from a label, whose values are shorter than names
+Queue = Annotated[str, StringConstraints(pattern=_SUBDOMAIN, max_length=63)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=253)]
-Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([kMGTP]i?|m)?$"), Field(examples=["500m", "20Gi"])]
+# handed on as it is: all that Kubernetes reads, but signs
+Quantity = Annotated[
+    str,
+    StringConstraints(pattern=r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"),
+    Field(examples=["500M", "20Gi"]),
+]
 Seconds = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 
 
@@ -74,7 +82,7 @@ class TenantPlace(Contract):
     namespace: Label
     service_account: Name | None = None
     s3_secret: S3Secret | None = None
-    queue: Label | None = None
+    queue: Queue | None = None
     priority_class: Name | None = None
 
 
@@ -84,7 +92,7 @@ class Place(Contract):
     namespace: Label
     service_account: Name
     s3_secret: S3Secret
-    queue: Label | None
+    queue: Queue | None
     priority_class: Name | None
 
 
@@ -99,7 +107,7 @@ class KubernetesConfig(Contract):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[Name, ...] = ()
     ca_config_map: ConfigMapKey | None = None
-    queue: Label | None = None
+    queue: Queue | None = None
     priority_class: Name | None = None
     executors: Executors = Executors()
     cpu_request_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0

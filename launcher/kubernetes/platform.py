@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from launcher.settings import SettingsError
 
-_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,5 +18,5 @@ class Platform:
     kill_grace_seconds: float
 
     def __post_init__(self) -> None:
-        if not _LABEL_VALUE.fullmatch(self.cluster):
+        if not LABEL_VALUE.fullmatch(self.cluster):
             raise SettingsError(f"STRATUM_CLUSTER: {self.cluster!r} becomes a label: at most 63 letters, digits, '-', '_', '.'")

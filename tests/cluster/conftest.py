@@ -1,4 +1,4 @@
-"""What the tests of a cluster share: one release for all of them, installed by the first and uninstalled by the last."""
+"""What the tests of a cluster share: one release for all of them, which the first installs or upgrades, and nobody uninstalls."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -35,7 +35,14 @@ class Release(Installation):
     def settings(self) -> list[str]:
         """Arguments of `helm` that set values."""
         given = [argument for path in VALUES for argument in ("-f", str(path))]
-        return [*given, "--set", f"s3.publicEndpoint=http://127.0.0.1:{self.s3_port}"]
+        # a release outlives its session, and new images have the tag of the old: by this alone pods that run the old ones are replaced
+        marks = (self.cluster.get("configmap", f"stratum-{mark}", "default") for mark in ("images", "test-images"))
+        images = ".".join(mark["data"]["inputs"] if mark else "" for mark in marks)
+        return [
+            *given,
+            *("--set", f"s3.publicEndpoint=http://127.0.0.1:{self.s3_port}"),
+            *("--set-string", rf"defaults.podAnnotations.stratum\.dev/images={images}"),
+        ]
 
     @contextmanager
     def connected(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ import pytest
 from control_plane.settings import (
     WebhookTargetSettings,
 )
-from tests.helm.chart import environment, named, of_kind, rendered
+from tests.helm.chart import NAMESPACE, environment, named, of_kind, pods, rendered
 
 pytestmark = pytest.mark.cluster
 
@@ -57,6 +57,42 @@ def test_the_api_reaches_its_identity_provider(sets: tuple[str, ...], port: int)
     assert given["to"] == [{"ipBlock": {"cidr": "10.40.0.0/16"}}], "a provider inside"
     without = [each["metadata"]["name"] for each in of_kind(rendered("external", *egress), "NetworkPolicy")]
     assert "stratum-api-egress" not in without
+
+
+API_OF_THE_LAUNCHER = (
+    ("Deployment/stratum-submit", "STRATUM_JWKS_URL", "/.well-known/jwks.json"),
+    ("Deployment/stratum-observe", "STRATUM_CALLBACK_BASE_URL", ""),
+    ("Pod/stratum-test-preflight", "STRATUM_JWKS_URL", "/.well-known/jwks.json"),
+)
+
+
+def _addresses(*sets: str) -> list[str]:
+    """Those of the API by which the launcher and the deployment checks ask it, without paths."""
+    found = pods(rendered("external", *sets))
+    given = [(environment(found[pod]["containers"][0])[name]["value"], path) for pod, name, path in API_OF_THE_LAUNCHER]
+    assert all(address.endswith(path) for address, path in given)
+    return [address.removesuffix(path) for address, path in given]
+
+
+def test_the_launcher_reaches_the_api_without_leaving_the_cluster() -> None:
+    """`platformEgress` lets it reach what it is named and pods of the release, and not where runs may find the API."""
+    inside = f"http://stratum-api.{NAMESPACE}.svc:80"
+    assert _addresses() == [inside] * 3
+    outside = "callbackBaseUrl=https://stratum.example.com"
+    assert _addresses(outside) == [inside] * 3
+    for role in ("api", "relay"):
+        spec = pods(rendered("external", outside))[f"Deployment/stratum-{role}"]
+        assert environment(spec["containers"][0])["STRATUM_CALLBACK_BASE_URL"]["value"] == "https://stratum.example.com", (
+            "what runs are told"
+        )
+    preflight = pods(rendered("external", outside))["Pod/stratum-test-preflight"]["containers"][0]
+    assert environment(preflight)["STRATUM_CALLBACK_BASE_URL"]["value"] == "https://stratum.example.com"
+
+
+def test_a_launcher_whose_api_is_elsewhere_asks_it_there() -> None:
+    outside = ("callbackBaseUrl=https://stratum.example.com", "api.replicas=0")
+    assert _addresses(*outside) == ["https://stratum.example.com"] * 3
+    assert _addresses(*outside, "api.autoscaling.enabled=true") == [f"http://stratum-api.{NAMESPACE}.svc:80"] * 3
 
 
 def test_the_api_refuses_what_webhooks_would_refuse() -> None:

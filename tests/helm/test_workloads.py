@@ -32,11 +32,26 @@ def test_with_external_services_the_installation_is_prepared_first() -> None:
         annotations = each["metadata"]["annotations"]
         assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
         weights[each["metadata"]["name"]] = int(annotations["helm.sh/hook-weight"])
-    assert sorted(weights, key=lambda name: weights[name]) == ["platform-migrate", "platform-topics", "platform-provision"]
+    assert sorted(weights, key=lambda name: weights[name]) == ["platform-topics", "platform-migrate", "platform-provision"]
     for name in {name for each in jobs for name in config_maps(each["spec"]["template"]["spec"])}:
         annotations = named(rendered("everything"), "ConfigMap", name)["metadata"]["annotations"]
         assert int(annotations["helm.sh/hook-weight"]) < min(weights.values()), "what a hook mounts comes before it"
         assert "hook-succeeded" in annotations["helm.sh/hook-delete-policy"]
+
+
+def test_nothing_is_migrated_while_something_is_missing_that_the_hook_after_it_needs() -> None:
+    """Once the schema is new, the old release's pods cannot start again."""
+    manifests = rendered("everything")
+    migrate = named(manifests, "Job", "platform-migrate")["spec"]["template"]["spec"]
+    provision = named(manifests, "Job", "platform-provision")["spec"]["template"]["spec"]
+    wait, container = containers(migrate)
+    assert (wait["args"][:2], container["args"]) == (["wait", "storage"], ["migrate"])
+    for name in ("STRATUM_S3_ENDPOINT", "STRATUM_S3_ACCESS_KEY", "STRATUM_S3_SECRET_KEY", "STRATUM_CA_BUNDLE"):
+        assert environment(wait)[name] == environment(provision["containers"][0])[name]
+    keys = [each for each in provision["volumes"] if "secret" in each]
+    assert [each["name"] for each in wait["volumeMounts"]] == ["tmp", "ca", *(each["name"] for each in keys)]
+    assert [each["secret"]["items"] for each in keys] == [[{"key": "token", "path": "token"}], [{"key": "api-key", "path": "api-key"}]]
+    assert [each for each in migrate["volumes"] if "secret" in each] == keys, "no container starts without what the pod mounts"
 
 
 def test_more_tenants_ask_for_no_larger_node() -> None:
@@ -52,6 +67,16 @@ def test_hooks_and_tests_go_where_the_services_may_go() -> None:
         assert spec["tolerations"] == [{"key": "platform", "operator": "Exists"}], name
 
 
+def test_deployments_have_the_replicas_that_all_have_or_their_own() -> None:
+    def replicas(*sets: str) -> dict[str, int]:
+        return {each["metadata"]["name"]: each["spec"]["replicas"] for each in of_kind(rendered("external", *sets), "Deployment")}
+
+    assert set(replicas().values()) == {2}
+    of_all = replicas("defaults.replicas=3", "relay.replicas=1")
+    assert of_all.pop("stratum-relay") == 1
+    assert list(of_all.values()) == [3] * 5
+
+
 def test_the_deployment_checks_know_how_many_connections_all_pods_open() -> None:
     def told(*sets: str) -> str:
         spec = pods(rendered("external", *sets))["Pod/stratum-test-preflight"]
@@ -59,6 +84,15 @@ def test_the_deployment_checks_know_how_many_connections_all_pods_open() -> None
 
     assert told() == "82", "two of api, relay, reconcile and webhooks with ten each, and the locks of two relays"
     assert told("api.autoscaling.enabled=true", "database.poolSize=5", "relay.replicas=1") == "76"
+
+
+def test_slow_deployments_give_their_checks_more_time() -> None:
+    def arguments(*sets: str) -> list[str]:
+        return list(pods(rendered("external", *sets))["Pod/stratum-test-preflight"]["containers"][0]["args"])
+
+    assert arguments() == ["preflight", "--json", "--timeout", "30"]
+    more = ("tests.checkTimeoutSeconds=120", "tests.startPods=false")
+    assert arguments(*more) == ["preflight", "--json", "--timeout", "120", "--no-pods"]
 
 
 def test_with_bundled_services_the_preparation_waits_for_them() -> None:

@@ -76,7 +76,7 @@
 - {name: STRATUM_CALLBACK_BASE_URL, value: {{ include "stratum.callbackBaseUrl" . | quote }}}
 {{- end }}
 {{- define "stratum.env.jwks" -}}
-- {name: STRATUM_JWKS_URL, value: {{ printf "%s/.well-known/jwks.json" (include "stratum.callbackBaseUrl" .) | quote }}}
+- {name: STRATUM_JWKS_URL, value: {{ printf "%s/.well-known/jwks.json" (include "stratum.launcherApiUrl" .) | quote }}}
 {{- end }}
 
 {{- define "stratum.env.tokens" -}}

@@ -52,6 +52,12 @@ http://{{ include "stratum.fullname" . }}-api.{{ .Release.Namespace }}.svc:{{ .V
 {{ .Values.callbackBaseUrl | default (include "stratum.apiUrl" .) }}
 {{- end }}
 
+{{/* The API as the launcher reaches it: by its Service, which network policies let through, unless the pods of the API are elsewhere. */}}
+{{- define "stratum.launcherApiUrl" -}}
+{{- $pods := or .Values.api.autoscaling.enabled (include "stratum.component" (list . "api") | fromJson).replicas }}
+{{- if $pods }}{{ include "stratum.apiUrl" . }}{{ else }}{{ include "stratum.callbackBaseUrl" . }}{{ end }}
+{{- end }}
+
 {{- define "stratum.kafkaBootstrap" -}}
 {{- if .Values.dev.enabled }}{{ include "stratum.fullname" . }}-kafka.{{ .Release.Namespace }}.svc:9092{{ else }}{{ .Values.kafka.bootstrapServers }}{{ end }}
 {{- end }}

@@ -92,6 +92,17 @@ tolerations: {{ toJson . }}
 {{- end }}
 {{- end }}
 
+{{/* The tenants' API keys. A key that is missing stops the pod, and not what runs in it. */}}
+{{- define "stratum.volume.apiKeys" -}}
+{{- range include "stratum.tenants" . | fromJsonArray }}
+{{- $secret := dig "existingSecret" dict .apiKey }}
+{{- if $secret.name }}
+{{- $key := $secret.key | default "api-key" | quote }}
+- {name: api-key-{{ .name }}, secret: {secretName: {{ $secret.name | quote }}, defaultMode: 288, items: [{key: {{ $key }}, path: {{ $key }}}]}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The authorities for these Jobs: as hooks they come before the ConfigMap of the release, and have a copy. */}}
 {{- define "stratum.setupCaConfigMap" -}}
 {{ include "stratum.caConfigMap" . }}{{ if and .Values.privateCA.pem (not .Values.dev.enabled) }}-setup{{ end }}

@@ -6,6 +6,7 @@ import pytest
 
 from launcher.kubernetes.assembly import cluster_observe_roles
 from launcher.kubernetes.config import load_config
+from launcher.kubernetes.containers import storage_resources
 from launcher.settings import KubernetesObserveSettings, SettingsError, load
 
 LEAST = "tenants: {acme: {namespace: stratum-acme}}\nsidecar_image: stratum-launcher:0.1.0\n"
@@ -48,6 +49,10 @@ def test_tenants_may_differ(tmp_path: Path) -> None:
         (LEAST + "executors: {allocation: auto}", "executors.allocation"),
         (LEAST + "cpu_request_ratio: 0", "cpu_request_ratio"),
         (LEAST + "ephemeral_storage: {limit: 5 gigabytes}", "ephemeral_storage.limit"),
+        (LEAST + "ephemeral_storage: {limit: 5ki}", "ephemeral_storage.limit"),
+        (LEAST + "ephemeral_storage: {limit: '-1'}", "ephemeral_storage.limit"),
+        (LEAST + "queue: team..spark", "queue"),
+        (LEAST + f"queue: {'q' * 64}", "queue"),
         (LEAST + "tolerations: [{effect: Never}]", "tolerations.0.effect"),
         (LEAST + "queue: a\nqueue: b", "'queue' is there twice"),
         ("tenants: {Acme: {namespace: x}}\nsidecar_image: x", "tenants.Acme"),
@@ -83,6 +88,16 @@ def test_the_cluster_does_not_remove_jobs_before_the_observer(tmp_path: Path, mo
         cluster_observe_roles(load(KubernetesObserveSettings)),
     ):
         pass
+
+
+@pytest.mark.parametrize("quantity", ["1Ei", "1e9", "10Ki", "1E", "2.5Gi", ".5Gi", "1.", "500M", "100m", "12e-1"])
+def test_disk_is_written_as_kubernetes_writes_it(tmp_path: Path, quantity: str) -> None:
+    config = load_config(written(tmp_path, LEAST + f"ephemeral_storage: {{request: '{quantity}'}}"))
+    assert storage_resources(config.ephemeral_storage) == ({"ephemeral-storage": quantity}, {})
+
+
+def test_a_queue_is_called_as_objects_are(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, LEAST + "queue: team.spark")).place("acme").queue == "team.spark"
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`preflight`."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from stratum.preflight.runner import Check, Result, Tell
     from stratum.preflight.target import Target
 
+_NAME = 40
+"""Columns for a check's name: an image in it may be longer than what was found."""
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 
 
@@ -66,20 +67,18 @@ def _progress(count: int) -> Iterator["Tell"]:
     """A line on the terminal that says which checks are awaited."""
     going: list[str] = []
     done = 0
-    lock = threading.Lock()
     with progress_console().status("Looking") as line:
 
         def tell(check: "Check", result: "Result | None") -> None:
             nonlocal done
-            with lock:
-                name = f"{check.group}: {check.name}"
-                if result is None:
-                    going.append(name)
-                else:
-                    going.remove(name)
-                    done += 1
-                more = f" and {len(going) - 2} more" if len(going) > 2 else ""
-                line.update(f"{done} of {count}  {', '.join(going[:2])}{more}")
+            name = f"{check.group}: {check.name}"
+            if result is None:
+                going.append(name)
+            else:
+                going.remove(name)
+                done += 1
+            more = f" and {len(going) - 2} more" if len(going) > 2 else ""
+            line.update(f"{done} of {count}  {', '.join(going[:2])}{more}")
 
         yield tell
 
@@ -90,13 +89,13 @@ def _show(target: "Target", results: "Sequence[Result]", summary: dict[str, int]
     from rich.text import Text
 
     say(f"Preflight of {_words(target)}", "bold")
-    width = max(len(result.name) for result in results)
+    width = min(_NAME, max(len(result.name) for result in results))
     for group, found in groupby(results, key=lambda result: result.group):
         say("")
         say(group, "bold")
         shown: Any = Table.grid(padding=(0, 2))
         shown.add_column(no_wrap=True)
-        shown.add_column(no_wrap=True, min_width=width)
+        shown.add_column(min_width=width, max_width=width, overflow="fold")
         shown.add_column(overflow="fold", ratio=1)
         shown.add_column(no_wrap=True, justify="right", style="dim")
         for result in found:

@@ -57,6 +57,16 @@ class Cluster:
         return kubernetes.client.AuthorizationV1Api(self._client)
 
     @property
+    def apis(self) -> Any:
+        """Which groups of APIs are served."""
+        return kubernetes.client.ApisApi(self._client)
+
+    @property
+    def custom(self) -> Any:
+        """Objects of kinds that are installed, such as Kueue's."""
+        return kubernetes.client.CustomObjectsApi(self._client)
+
+    @property
     def version(self) -> Any:
         """Of the API server."""
         return kubernetes.client.VersionApi(self._client)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from contracts.access import Role
-from stratum.preflight import access, pins, quota
+from stratum.preflight import access, pins, queues, quota
 from stratum.preflight.access import Account
 from stratum.preflight.cluster import WITHIN, Cluster, Refused, told
 from stratum.preflight.errors import Unreachable
@@ -54,6 +55,7 @@ def _of_tenants(target: Target, kubernetes: "Kubernetes") -> list[Check]:
         "access of observe": partial(tenants.access_of_service, "observe", target.observe_service_account),
         "access of drivers": tenants.access_of_drivers,
         "quota": tenants.quota,
+        "queues": partial(queues.look, kubernetes.cluster, found),
     }
     images = sorted({action.image for action in target.catalog.actions.values()})
     return [
@@ -179,4 +181,13 @@ class Tenants:
         except Refused:
             return skipped(f"quotas in {namespace} may not be read", "Allow list on resourcequotas there.")
         quotas = [{"name": each.metadata.name, "hard": each.status.hard or {}, "used": each.status.used or {}} for each in items]
-        return quota.judge(quotas, needs, namespace)
+        return quota.judge(quotas, needs, namespace, self._limits(namespace) if quota.asks_for_limits(quotas) else ())
+
+    def _limits(self, namespace: str) -> list[dict[str, Any]] | None:
+        """What the LimitRanges say; None: they may not be read, which the chart's own account may not."""
+        try:
+            with told():
+                items = self._cluster.core.list_namespaced_limit_range(namespace, _request_timeout=WITHIN).items
+        except Refused:
+            return None
+        return [{"type": limit.type, "default": limit.default or {}} for each in items for limit in each.spec.limits]

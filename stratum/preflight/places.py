@@ -41,6 +41,8 @@ class TenantPlace(Tolerant):
     namespace: str
     service_account: str | None = None
     s3_secret: S3Secret | None = None
+    queue: str | None = None
+    priority_class: str | None = None
 
 
 class PlacesFile(Tolerant):
@@ -54,6 +56,8 @@ class PlacesFile(Tolerant):
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     ca_config_map: ConfigMapKey | None = None
+    queue: str | None = None
+    priority_class: str | None = None
     cpu_request_ratio: float = 1.0
     memory_overhead: MemoryOverhead = MemoryOverhead()
     node_selector: dict[str, str] = {}
@@ -68,6 +72,8 @@ class Place:
     namespace: str
     service_account: str
     s3_secret: S3Secret
+    queue: str | None = None
+    priority_class: str | None = None
 
 
 def read(file: Path) -> PlacesFile:
@@ -86,7 +92,14 @@ def read(file: Path) -> PlacesFile:
 def places(file: PlacesFile, tenant: str | None) -> tuple[Place, ...]:
     """The places of all tenants, or of one; empty when that one has none."""
     return tuple(
-        Place(name, its.namespace, its.service_account or file.service_account, its.s3_secret or file.s3_secret)
+        Place(
+            name,
+            its.namespace,
+            its.service_account or file.service_account,
+            its.s3_secret or file.s3_secret,
+            its.queue or file.queue,
+            its.priority_class or file.priority_class,
+        )
         for name, its in sorted(file.tenants.items())
         if tenant in (None, name)
     )

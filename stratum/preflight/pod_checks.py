@@ -10,7 +10,7 @@ from stratum.preflight import clock, store
 from stratum.preflight.cluster import Cluster
 from stratum.preflight.finding import Finding, failed, passed, skipped, warned
 from stratum.preflight.places import Place, PlacesFile
-from stratum.preflight.probe_pod import SECONDS, Probe, Probed
+from stratum.preflight.probe_pod import ROOM_SECONDS, SECONDS, Probe, Probed
 from stratum.preflight.runner import Check
 from stratum.preflight.target import Target, is_loopback
 
@@ -33,10 +33,11 @@ class PodOfTenant:
         """The pod, and what it saw."""
         name = f"pod of {self._place.tenant}"
         if len({action.image for action in self._target.catalog.actions.values()}) > 1:
-            name = f"{name}, {self._image.rpartition('/')[2]}"
+            name = f"{name}, {self._image}"
         needs = ("API server", name)
         return [
-            Check(GROUP, name, self.ran, needs=("API server",), seconds=SECONDS + 30),
+            # one after another: all at once would be more pods than a quota has room for, where a run waits its turn
+            Check(GROUP, name, self.ran, ("API server",), seconds=ROOM_SECONDS + SECONDS + 30, lane=f"pods in {self._place.namespace}"),
             Check(GROUP, f"{name}: callback", lambda: judge_callback(self._report, self._target.callback_base_url), needs=needs),
             Check(GROUP, f"{name}: clock", lambda: judge_clock(self._report, self._probed.node), needs=needs),
             Check(GROUP, f"{name}: storage keys", lambda: judge_keys(self._report.get("store")), needs=needs),
@@ -61,6 +62,8 @@ class PodOfTenant:
             if scratch is not None:
                 scratch.remove(self._target)
         self._probed = found
+        if found.waits:
+            return skipped(f"{place.namespace} has no room for it: {found.problem}", found.remedy)
         if found.report is None:
             return failed(f"{image} in {place.namespace}: {found.problem}", found.remedy)
         return passed(f"{image} ran as {place.service_account} in {place.namespace}, with the keys of Secret {place.s3_secret.name}")

@@ -1,4 +1,4 @@
-"""A pod as a run's driver is: the same image, account, Secret, security and labels. It looks around, reports and is removed."""
+"""A pod as a run's driver is: the same image, account, Secret, priority, security and labels. It looks around, reports and is removed."""
 
 import json
 import secrets
@@ -12,6 +12,8 @@ from stratum.preflight.places import Place, PlacesFile
 
 SECONDS = 180.0
 """An image of a gigabyte takes its time to be pulled."""
+ROOM_SECONDS = 30.0
+"""A quota counts a pod that was removed for a moment longer, and other runs end."""
 _POLL_SECONDS = 0.5
 _CA_DIR = "/etc/stratum/ca"
 _SIDECAR = "sidecar"
@@ -29,18 +31,21 @@ _REMEDIES = {
     "ErrImageNeverPull": "Load the image onto every node, or set image_pull_policy: IfNotPresent.",
     "CreateContainerConfigError": "Create the Secret in the tenant's namespace, with the keys that s3_secret in the configuration names.",
     "Unschedulable": "Add nodes, or correct node_selector and tolerations in the configuration.",
-    "Refused": "Create what it names in the tenant's namespace; a refusal by a policy or quota says which rule to change.",
+    "Refused": "Create what it names: a PriorityClass in the cluster (or correct priority_class in the configuration), all else in the "
+    "tenant's namespace; a refusal by a policy or quota says which rule to change.",
+    "Full": "Runs would wait as well: look again when others have ended, or raise the ResourceQuota of the namespace.",
 }
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What became of the pod. `report`: what it saw, when it ran; else `problem` and `remedy`."""
+    """What became of the pod. `report`: what it saw, when it ran; else `problem` and `remedy`. `waits`: there was no room for it yet."""
 
     report: dict[str, Any] | None = None
     problem: str = ""
     remedy: str = ""
     node: str = ""
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Probe:
             "containers": [container],
             "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}],
         }
+        if self.place.priority_class is not None:
+            spec["priorityClassName"] = self.place.priority_class
         if self.file.sidecar_image is not None:
             # no run starts without it; that it is pulled and starts is all there is to see
             spec["initContainers"] = [self._container(_SIDECAR, self.file.sidecar_image, "")]
@@ -123,15 +130,29 @@ class Probe:
         name = f"stratum-preflight-{secrets.token_hex(4)}"
         namespace = self.place.namespace
         try:
-            with told():
-                cluster.core.create_namespaced_pod(namespace, self.manifest(name, seconds), _request_timeout=WITHIN)
+            self._create(cluster, self.manifest(name, seconds))
         except Refused as error:
-            return Probed(problem=str(error), remedy=_REMEDIES["Refused"])
+            waits = _is_full(error)
+            return Probed(problem=str(error), remedy=_REMEDIES["Full" if waits else "Refused"], waits=waits)
         try:
             return self._await(cluster, name, seconds)
         finally:
             with told():
                 cluster.core.delete_namespaced_pod(name, namespace, grace_period_seconds=0, _request_timeout=WITHIN)
+
+    def _create(self, cluster: Cluster, manifest: dict[str, Any]) -> None:
+        """Create it, as soon as its namespace has room; raises `Refused`."""
+        deadline = time.monotonic() + ROOM_SECONDS
+        while True:
+            try:
+                with told():
+                    cluster.core.create_namespaced_pod(self.place.namespace, manifest, _request_timeout=WITHIN)
+            except Refused as error:
+                if not _is_full(error) or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+            time.sleep(_POLL_SECONDS)
 
     def _await(self, cluster: Cluster, name: str, seconds: float) -> Probed:
         deadline = time.monotonic() + seconds
@@ -145,6 +166,10 @@ class Probe:
                 problem = f"{reason}: {message}".strip(": ") or f"the pod is {pod.status.phase} after {seconds:g} s"
                 return Probed(problem=problem, remedy=_REMEDIES.get(reason, f"kubectl describe pods -n {self.place.namespace} says more."))
             time.sleep(_POLL_SECONDS)
+
+
+def _is_full(refusal: Refused) -> bool:
+    return refusal.status == 403 and "exceeded quota" in str(refusal)
 
 
 def why_waiting(status: Any) -> tuple[str, str]:

@@ -42,12 +42,43 @@ def _container(heap: str, file: PlacesFile) -> int:
     return (mebibytes(heap) + max(mebibytes(overhead.min), math.ceil(mebibytes(heap) * overhead.factor))) * _MEBIBYTE
 
 
-def judge(quotas: Sequence[Mapping[str, Any]], needs: Needs, namespace: str) -> Finding:
+def asks_for_limits(quotas: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a quota counts processor limits: then each container must have one, and runs set none."""
+    return any("limits.cpu" in quota["hard"] for quota in quotas)
+
+
+def judge(quotas: Sequence[Mapping[str, Any]], needs: Needs, namespace: str, limits: Sequence[Mapping[str, Any]] | None = ()) -> Finding:
     """Judge the quotas of a namespace: by the smallest profile, and then whether any other finds no room even where nothing runs.
 
     Args:
         quotas: each with `name`, `hard` and `used`, as the API server writes them.
+        limits: each `type` and `default` of the namespace's LimitRanges; None: nobody may read them.
     """
+    if not asks_for_limits(quotas):
+        return _judge_all(quotas, needs, namespace)
+    if limits is None:
+        found = _judge_all(quotas, needs, namespace)
+        return found if found.status == "fail" else _not_looked_at(namespace)
+    given = [parse_quantity(limit["default"]["cpu"]) for limit in limits if limit["type"] == "Container" and "cpu" in limit["default"]]
+    if not given:
+        return failed(
+            f"{namespace}: no run can ever start: a quota counts limits.cpu, runs set no processor limit, and no LimitRange gives one",
+            "Give a default for cpu by a LimitRange (chart: tenants[].limits), or take limits.cpu out of the ResourceQuota.",
+        )
+    # each container has it: one in each pod, and the log sidecar
+    limited = {name: {**needed, "limits.cpu": min(given) * (needed["pods"] + 1)} for name, needed in needs.items()}
+    return _judge_all(quotas, limited, namespace)
+
+
+def _not_looked_at(namespace: str) -> Finding:
+    return warned(
+        f"{namespace}: a quota counts limits.cpu, and runs set no processor limit; not looked at: whether a LimitRange gives one",
+        f"kubectl get limitranges -n {namespace} -o yaml must show default.cpu for type Container; without it no run starts, "
+        "and the check of the tenant's pod fails too.",
+    )
+
+
+def _judge_all(quotas: Sequence[Mapping[str, Any]], needs: Needs, namespace: str) -> Finding:
     found = _judge(quotas, min(needs.values(), key=lambda needed: needed["memory"]), namespace)
     if found.status != "pass":
         return found
@@ -71,8 +102,6 @@ def judge(quotas: Sequence[Mapping[str, Any]], needs: Needs, namespace: str) -> 
 def _judge(quotas: Sequence[Mapping[str, Any]], needed: Mapping[str, Decimal], namespace: str) -> Finding:
     never, not_now, said = [], [], []
     for quota in quotas:
-        if "limits.cpu" in quota["hard"]:
-            never.append(f"{quota['name']} limits limits.cpu, and runs set no processor limit")
         for resource, amount in needed.items():
             if resource not in quota["hard"]:
                 continue

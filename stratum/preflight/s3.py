@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.layout import StorageRoot
 from stratum.preflight import clock, contract_version, store, web
 from stratum.preflight.errors import Unreachable
-from stratum.preflight.finding import Finding, failed, passed, skipped, warned, worst
+from stratum.preflight.finding import Finding, failed, passed, skipped, warned
 from stratum.preflight.runner import Check
 from stratum.preflight.target import Target
 from stratum.preflight.upload_expiry import expiry_days, judge_expiry
@@ -30,6 +30,8 @@ GROUP = "s3"
 _RIGHTS = (
     "Allow s3:GetObject, PutObject, DeleteObject, AbortMultipartUpload, ListBucket and ListMultipartUploadParts under the tenant's prefix."
 )
+_WRONG_CHECKSUM = ("BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch")
+"""AWS, MinIO, Ceph and SeaweedFS answer the first."""
 _CONDITIONAL = (
     "Stratum seals by create-only PUTs (If-None-Match: *): use a store that keeps them, such as AWS S3, MinIO, Ceph or SeaweedFS of this "
     "year, and no proxy that drops the header."
@@ -48,6 +50,15 @@ def checks(target: Target) -> list[Check]:
         remedy = "Set them to the credentials of the control plane."
         return [Check(GROUP, "credentials", lambda: skipped("STRATUM_S3_ACCESS_KEY or STRATUM_S3_SECRET_KEY is not set", remedy))]
     s3 = S3(target, target.s3_endpoint)
+    return [
+        Check(GROUP, "reachable", s3.reachable),
+        Check(GROUP, "clock", s3.clock, needs=("reachable",)),
+        *_of_roots(s3, target),
+    ]
+
+
+def _of_roots(s3: "S3", target: Target) -> list[Check]:
+    """Those of each root, each with its own time: an installation with many tenants is no slower an answer to any."""
     asked: dict[str, Callable[[StorageRoot], Finding]] = {
         "create-only": s3.create_only,
         "read, list, delete": s3.read_after_write,
@@ -57,18 +68,30 @@ def checks(target: Target) -> list[Check]:
         "presigned PUT": s3.presigned_put,
         "storage contract": s3.storage_contract,
     }
-    return [
-        Check(GROUP, "reachable", s3.reachable),
-        Check(GROUP, "bucket", s3.bucket, needs=("reachable",)),
-        Check(GROUP, "clock", s3.clock, needs=("reachable",)),
-        *(Check(GROUP, name, partial(s3.everywhere, look), needs=("bucket",)) for name, look in asked.items()),
-    ]
+    try:
+        roots, unknown = store.roots(target), "no storage root is known"
+        remedy = "Name one: --storage-root s3://bucket/prefix; or set STRATUM_DATABASE_URL, which has the tenants'."
+    except Unreachable as error:
+        roots, unknown = (), f"the storage roots are in the database, which cannot be asked: {error}"
+        remedy = "Name one: --storage-root s3://bucket/prefix."
+    if not roots:
+        nothing = skipped(unknown, remedy)
+        return [
+            Check(GROUP, "bucket", lambda: nothing, needs=("reachable",)),
+            *(Check(GROUP, name, lambda: nothing, needs=("bucket",)) for name in asked),
+        ]
+    found = []
+    for root in roots:
+        where = f", {root.uri}" if len(roots) > 1 else ""
+        bucket = f"bucket{where}"
+        found.append(Check(GROUP, bucket, partial(s3.bucket, root), needs=("reachable",)))
+        found += [Check(GROUP, f"{name}{where}", partial(look, root), needs=(bucket,)) for name, look in asked.items()]
+    return found
 
 
 class S3:
-    """One store. `roots` are there after `reachable` has ended, `server` after it has passed."""
+    """One store. `server` is there after `reachable` has passed."""
 
-    roots: tuple[StorageRoot, ...] = ()
     server = ""
     _ahead: float | None = None
 
@@ -92,22 +115,8 @@ class S3:
             self._ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() + 0.5 - time.time()
         return passed(f"{self._endpoint} ({self.server or 'it does not say what it is'})")
 
-    def bucket(self) -> Finding:
-        """Each bucket exists, and the credentials may list it."""
-        try:
-            self.roots = store.roots(self._target)
-        except Unreachable as error:
-            return skipped(
-                f"the storage roots are in the database, which cannot be asked: {error}", "Name one: --storage-root s3://bucket/prefix."
-            )
-        if not self.roots:
-            return skipped(
-                "no storage root is known",
-                "Name one: --storage-root s3://bucket/prefix; or set STRATUM_DATABASE_URL, which has the tenants'.",
-            )
-        return self.everywhere(self._bucket)
-
-    def _bucket(self, root: StorageRoot) -> Finding:
+    def bucket(self, root: StorageRoot) -> Finding:
+        """The bucket exists, and the credentials may list it."""
         try:
             self._client.list_objects_v2(Bucket=root.bucket, Prefix=root.prefix, MaxKeys=1)
         except ClientError as error:
@@ -125,10 +134,6 @@ class S3:
         if self._ahead is None:
             return skipped("the store does not tell its time")
         return clock.judge(self._ahead, "the store", "this machine", uncertain=0.5)
-
-    def everywhere(self, look: Callable[[StorageRoot], Finding]) -> Finding:
-        """The same check in each root; the worst answer counts."""
-        return worst([look(root) for root in self.roots])
 
     def create_only(self, root: StorageRoot) -> Finding:
         """Racing PUTs with If-None-Match: exactly one may win, the others must hear 412 or 409."""
@@ -196,8 +201,8 @@ class S3:
                 return skipped("the lifecycle rules may not be read", "Allow s3:GetLifecycleConfiguration, to have them judged.")
             rules = []  # none are set, or the store knows none
         longest = max(action.limits.time_limit_seconds for action in self._target.catalog.actions.values())
-        days = expiry_days(rules, root.prefix, is_minio="minio" in self.server.lower())
-        return judge_expiry(days, longest, is_local=self._target.local_home is not None)
+        days, is_minio = expiry_days(rules, root.prefix), "minio" in self.server.lower()
+        return judge_expiry(days, longest, is_minio=is_minio, is_local=self._target.local_home is not None)
 
     def checksums(self, root: StorageRoot) -> Finding:
         """A body that does not fit its checksum is refused; which kinds the store knows."""
@@ -205,19 +210,19 @@ class S3:
         wrong = b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
         try:
             self._client.put_object(Bucket=root.bucket, Key=key, Body=b"body", ContentMD5=wrong)
-            return warned(
-                "a body that does not fit its Content-MD5 is accepted", "Use TLS to the store: it is what protects bodies on the way."
-            )
-        except ClientError:
-            return passed(f"wrong ones are refused; {self._newer_checksums(root, key)}")
+            found = judge_wrong_checksum(200, "")
+        except ClientError as error:
+            found = judge_wrong_checksum(store.status_of(error), store.code_of(error))
+        try:
+            return passed(f"{found.detail}; {self._newer_checksums(root, key)}") if found.status == "pass" else found
         finally:
             self._client.delete_object(Bucket=root.bucket, Key=key)
 
     def _newer_checksums(self, root: StorageRoot, key: str) -> str:
         try:
             put = self._client.put_object(Bucket=root.bucket, Key=key, Body=b"body", ChecksumAlgorithm="CRC32")
-        except ClientError:
-            return "CRC32 is not known, and not needed"
+        except ClientError as error:
+            return f"CRC32 is answered {store.status_of(error)} {store.code_of(error)}, and not needed"
         return "CRC32 is kept" if put.get("ChecksumCRC32") else "CRC32 is taken"
 
     def presigned_put(self, root: StorageRoot) -> Finding:
@@ -259,6 +264,20 @@ def judge_race(answers: Counter[str]) -> Finding:
     if created == 1:
         return warned(f"one PUT created; some others were not answered as they should ({detail})", "See the store's log for these errors.")
     return failed(f"no PUT with If-None-Match succeeded ({detail})", f"{_CONDITIONAL} Where all are 403: {_RIGHTS}")
+
+
+def judge_wrong_checksum(status: int, code: str) -> Finding:
+    """Judge the answer to a body that does not fit its Content-MD5: other refusals show nothing of what the store compares."""
+    if status == 200:
+        return warned(
+            "a body that does not fit its Content-MD5 is accepted", "Use TLS to the store: it is what protects bodies on the way."
+        )
+    if status == 400 and code in _WRONG_CHECKSUM:
+        return passed(f"wrong ones are refused: {code}")
+    return warned(
+        f"a body that does not fit its Content-MD5 is answered {status} {code}, which does not show that the two are compared",
+        f"It should be 400 BadDigest: see the store's log, and what a proxy does with Content-MD5. Where it is 403: {_RIGHTS}",
+    )
 
 
 def judge_presigned(statuses: Sequence[int], endpoint: str) -> Finding:

@@ -43,16 +43,16 @@ def client(target: Target, endpoint: str) -> "S3Client":
 
 
 def roots(target: Target) -> tuple[StorageRoot, ...]:
-    """The storage roots that were named, else those of the tenants in the database.
+    """The storage roots that were named, else those of the tenants in the database; each once.
 
     Raises:
         Unreachable: the database cannot be asked.
     """
     if target.roots or target.database_url is None:
-        return target.storage_roots
+        return tuple(dict.fromkeys(target.storage_roots))
     statement = "SELECT bucket, prefix FROM tenants WHERE $1::text IS NULL OR id = $1 ORDER BY id"
     rows = database.fetch(target.database_url.get_secret_value(), statement, target.tenant)
-    return tuple(StorageRoot(row["bucket"], row["prefix"]) for row in rows)
+    return tuple(dict.fromkeys(StorageRoot(row["bucket"], row["prefix"]) for row in rows))
 
 
 def status_of(error: ClientError) -> int:

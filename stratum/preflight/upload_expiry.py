@@ -5,12 +5,12 @@ from typing import Any
 
 from stratum.preflight.finding import Finding, failed, passed, warned
 
-MINIO_DAYS = 1.0
-"""MinIO removes them after 24 hours (`stale_uploads_expiry`), and knows no lifecycle rule for them."""
+MINIO_SECONDS = 86_400
+"""What MinIO's `stale_uploads_expiry` is unless somebody set it; what it is now, only `mc admin` tells."""
 
 
-def expiry_days(rules: Sequence[Mapping[str, Any]], prefix: str, *, is_minio: bool) -> float | None:
-    """After how many days the store gives up an upload under `prefix`; None: never.
+def expiry_days(rules: Sequence[Mapping[str, Any]], prefix: str) -> float | None:
+    """After how many days a rule gives up an upload under `prefix`; None: no rule does.
 
     Args:
         rules: of the bucket's lifecycle, as the S3 API gives them.
@@ -20,7 +20,7 @@ def expiry_days(rules: Sequence[Mapping[str, Any]], prefix: str, *, is_minio: bo
         for rule in rules
         if rule.get("Status") == "Enabled" and "AbortIncompleteMultipartUpload" in rule and _meets(_prefix_of(rule), prefix)
     ]
-    return min([*days, *([MINIO_DAYS] if is_minio else [])], default=None)
+    return min(days, default=None)
 
 
 def _prefix_of(rule: Mapping[str, Any]) -> str:
@@ -32,9 +32,21 @@ def _meets(rule: str, root: str) -> bool:
     return root.startswith(rule) or rule.startswith(root)
 
 
-def judge_expiry(days: float | None, longest_seconds: int, *, is_local: bool) -> Finding:
-    """Judge it against the longest run: its files are unfinished uploads until it commits."""
+def judge_expiry(days: float | None, longest_seconds: int, *, is_minio: bool, is_local: bool) -> Finding:
+    """Judge it against the longest run: its files are unfinished uploads until it commits.
+
+    Args:
+        days: what a rule of the bucket says.
+        is_minio: the store removes them by a setting of its own, with no rule or besides.
+    """
     longest = f"the longest run may take {longest_seconds / 3600:.3g} h"
+    if days is not None and days * 86_400 <= longest_seconds:
+        return failed(
+            f"removed after {days:g} days, and {longest}: its files would vanish before they are committed",
+            "Raise DaysAfterInitiation of the bucket's lifecycle rule, or lower time_limit_seconds.",
+        )
+    if is_minio:
+        return _judge_minio(longest_seconds, longest)
     if days is None and is_local:
         return passed(f"never removed, on this machine that costs room only; {longest}")
     if days is None:
@@ -42,9 +54,13 @@ def judge_expiry(days: float | None, longest_seconds: int, *, is_local: bool) ->
             "the store never removes unfinished uploads: those of killed runs are paid for without end, and no listing shows them",
             "Add a lifecycle rule AbortIncompleteMultipartUpload with DaysAfterInitiation 7 to the bucket.",
         )
-    if days * 86_400 <= longest_seconds:
-        return failed(
-            f"removed after {days:g} days, and {longest}: its files would vanish before they are committed",
-            "Raise DaysAfterInitiation (MinIO: `mc admin config set … api stale_uploads_expiry=168h`), or lower time_limit_seconds.",
-        )
     return passed(f"removed after {days:g} days; {longest}")
+
+
+def _judge_minio(longest_seconds: int, longest: str) -> Finding:
+    if longest_seconds >= MINIO_SECONDS:
+        return warned(
+            f"removed after MinIO's stale_uploads_expiry, which S3 does not tell; unset, it is 24 h, and {longest}",
+            "Look: `mc admin config get ALIAS api`. If it is not longer: `mc admin config set ALIAS api stale_uploads_expiry=168h`.",
+        )
+    return passed(f"removed after MinIO's stale_uploads_expiry, which S3 does not tell; unset, it is 24 h; {longest}")

@@ -180,6 +180,16 @@ def test_a_sidecars_image_that_is_not_there(cluster: Deployment, furnished: Room
     assert furnished.pods == []
 
 
+def test_a_priority_class_that_is_not_there(cluster: Deployment, furnished: Rooms) -> None:
+    """Every driver would be refused."""
+    config = Path(cluster.environment["STRATUM_KUBERNETES_CONFIG_FILE"])
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "priority_class": "nowhere", "queue": "runs"}))
+    answer = look(cluster)
+    expect(answer, "kubernetes: pod of acme", "fail", "no PriorityClass with name nowhere", "priority_class")
+    expect(answer, "kubernetes: queues", "fail", f"runs in {furnished.runs}", "Kueue")
+    assert furnished.pods == []
+
+
 def test_an_api_that_pods_do_not_reach(cluster: Deployment, furnished: Rooms) -> None:
     answer = look(cluster.but(callback_base_url="http://127.0.0.1:9"))
     expect(answer, "kubernetes: pod of acme: callback", "fail", "Connection refused", "NetworkPolicies")

@@ -219,6 +219,25 @@ def test_store_that_ignores_create_only(sound: Deployment, installation: Install
     expect(answer, "s3: presigned PUT", "fail", "replaced")
 
 
+@pytest.mark.parametrize("status", [403, 503])
+def test_store_that_refuses_for_another_reason_than_the_checksum(sound: Deployment, installation: Installation, status: int) -> None:
+    def refuse(request: str, headers: dict[str, str], body: bytes) -> httpx.Response | None:
+        return httpx.Response(status) if request.startswith("PUT ") and "Content-MD5" in headers else None
+
+    with proxy(installation.s3_endpoint, refuse) as endpoint:
+        answer = sound.but(s3_endpoint=endpoint).preflight("--only", "s3")
+    expect(answer, "s3: checksums", "warn", str(status), "BadDigest")
+
+
+def test_each_root_is_a_check_of_its_own(sound: Deployment, bucket: str) -> None:
+    """One that is not there says nothing of the others; one that is named twice is one."""
+    roots = [f"s3://{bucket}/acme", "s3://not-there/x", f"s3://{bucket}/acme/"]
+    answer = sound.preflight("--only", "s3", *(word for root in roots for word in ("--storage-root", root)))
+    expect(answer, "s3: bucket, s3://not-there/x", "fail", "s3 mb")
+    assert answer["s3: multipart, s3://not-there/x"]["status"] == "skip"
+    assert answer[f"s3: multipart, s3://{bucket}/acme"]["status"] == "pass"
+
+
 def test_public_endpoint_that_is_not_reachable(sound: Deployment) -> None:
     answer = sound.but(s3_public_endpoint=f"http://127.0.0.1:{unused_port()}").preflight("--only", "s3")
     expect(answer, "s3: presigned PUT", "warn", "STRATUM_S3_PUBLIC_ENDPOINT")

@@ -32,6 +32,8 @@ def test_an_own_action_comes_without_a_restart(release: Release, flights: str, s
     own = yaml.safe_load((ROOT / "deploy" / "examples" / "own-action" / "catalog.yaml").read_text())
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({"catalog": {"files": {"own.yaml": own}}}))
     _upgrade(release, "-f", str(tmp_path / "own.yaml"))
+    # a kubelet looks at a pod's volumes once a minute, and when the pod changes
+    release.cluster.kubectl("annotate", "pods", "--all", "-n", NAMESPACE, f"tests.stratum.dev/looked-at={tmp_path.name}", "--overwrite")
     wait_for(lambda: "top_values" in _actions(release), 180, lambda: "the action to be known")
     process = release.post(
         entity_id=flights,
@@ -58,6 +60,7 @@ def test_upgrade_and_rollback_keep_everything(release: Release, sealed: dict[str
     release.assert_sealed_exactly(sealed)
 
 
+@pytest.mark.slow
 def test_executors_come_when_there_is_work(release: Release, flights: str) -> None:
     """`runs.executorAllocation: dynamic`, and all pods of a run with `runs.priorityClass`."""
     release.cluster.apply({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": PRIORITY}, "value": -1})

@@ -122,6 +122,7 @@ def test_listed_and_limited(release: Release, acme: Installation, done: dict[str
     assert release.json("tenants", "limit", TENANT, *ACT, "--max-held", "none")["max_held"] == "none"
 
 
+@pytest.mark.slow
 def test_removed_and_its_data_is_there(release: Release, acme: Installation, done: dict[str, Any]) -> None:
     access_key, secret_key = _storage_keys(release)
     removed = release.json("tenants", "remove", TENANT, *ACT, "--yes")
@@ -145,6 +146,7 @@ def test_removed_and_its_data_is_there(release: Release, acme: Installation, don
     release.cli("tenants", "remove", TENANT, *ACT, "--yes", code=3)
 
 
+@pytest.mark.slow
 def test_made_again_it_finds_its_data(release: Release, acme: Installation, done: dict[str, Any]) -> None:
     made = release.json(*CREATE)
     assert made["changed"] is True

@@ -50,38 +50,49 @@ def test_observe_killed(release: Release, flights: str) -> None:
     wait_for(lambda: _lease_holder(release) not in ("", holder), 90, lambda: "another observer to hold the Lease")
 
 
-def test_driver_pod_deleted(release: Release, flights: str) -> None:
-    process_id = start(release, flights, "driver_deleted", seconds=10)
-    pod = await_running(release, process_id)
-    release.cluster.kubectl("delete", "pod", "-n", JOBS, pod["metadata"]["name"], "--grace-period=0", "--force")
-    process = assert_succeeded(release, process_id, AGAIN)
+@pytest.fixture(scope="module")
+def taken_away(release: Release, flights: str) -> dict[str, str]:
+    """Runs that lose their driver, all at once; by how they lost it."""
+    ids = {how: start(release, flights, how, seconds=15) for how in ("pod_deleted", "pod_evicted", "job_deleted")}
+    pods = {how: await_running(release, process_id)["metadata"]["name"] for how, process_id in ids.items()}
+    release.cluster.kubectl("delete", "pod", "-n", JOBS, pods["pod_deleted"], "--grace-period=0", "--force")
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pods["pod_evicted"], "namespace": JOBS}}
+    release.cluster.create_raw(f"/api/v1/namespaces/{JOBS}/pods/{pods['pod_evicted']}/eviction", eviction)
+    (job,) = release.job_objects(ids["job_deleted"])
+    release.cluster.kubectl("delete", "job", "-n", JOBS, job["metadata"]["name"], "--wait=false")
+    return ids
+
+
+def test_driver_pod_deleted(release: Release, taken_away: dict[str, str]) -> None:
+    process = assert_succeeded(release, taken_away["pod_deleted"], AGAIN)
     first, second = process["attempts"]
     # the driver may still report that it was told to end, or its pod's end may be seen first
     assert first["state"] in ("failed", "lost"), first
     assert second["state"] == "succeeded"
 
 
-@pytest.mark.slow
-def test_driver_pod_evicted(release: Release, flights: str) -> None:
-    process_id = start(release, flights, "evicted", seconds=10)
-    pod = await_running(release, process_id)["metadata"]["name"]
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": JOBS}}
-    release.cluster.create_raw(f"/api/v1/namespaces/{JOBS}/pods/{pod}/eviction", eviction)
-    assert_succeeded(release, process_id, AGAIN)
-    assert "evict" in remarks(release, process_id)
+def test_driver_pod_evicted(release: Release, taken_away: dict[str, str]) -> None:
+    assert_succeeded(release, taken_away["pod_evicted"], AGAIN)
+    assert "evict" in remarks(release, taken_away["pod_evicted"])
 
 
-@pytest.mark.slow
-def test_job_deleted_by_hand(release: Release, flights: str) -> None:
-    process_id = start(release, flights, "job_deleted", seconds=10)
-    await_running(release, process_id)
-    (job,) = release.job_objects(process_id)
-    release.cluster.kubectl("delete", "job", "-n", JOBS, job["metadata"]["name"])
-    assert_succeeded(release, process_id, AGAIN)
+def test_job_deleted_by_hand(release: Release, taken_away: dict[str, str]) -> None:
+    assert_succeeded(release, taken_away["job_deleted"], AGAIN)
 
 
-def test_driver_out_of_memory(release: Release, flights: str) -> None:
-    process_id = start(release, flights, "driver_oom", driver_mebibytes=4000)
+@pytest.fixture(scope="module")
+def failing(release: Release, flights: str) -> dict[str, str]:
+    """Runs that fail by themselves, all at once; by what they lack."""
+    lacking = release.post(entity_id=flights, data_version=VERSION, action="no_image", parameters={}, output_dataset="no_image")
+    return {
+        "image": lacking["id"],
+        "driver memory": start(release, flights, "driver_oom", driver_mebibytes=4000),
+        "executor memory": start(release, flights, "executor_oom", executor_mebibytes=4000),
+    }
+
+
+def test_driver_out_of_memory(release: Release, failing: dict[str, str]) -> None:
+    process_id = failing["driver memory"]
     process = assert_failed(release, process_id, ["accepted", "queued", "running", "retrying", "queued", "running", "failed"])
     assert "memory" in process["reason"]
     assert "driver_memory" in process["reason"]
@@ -89,8 +100,8 @@ def test_driver_out_of_memory(release: Release, flights: str) -> None:
     assert "taking 4000 MiB" in release.cli("logs", process_id).stdout
 
 
-def test_executor_out_of_memory(release: Release, flights: str) -> None:
-    process_id = start(release, flights, "executor_oom", executor_mebibytes=4000)
+def test_executor_out_of_memory(release: Release, failing: dict[str, str]) -> None:
+    process_id = failing["executor memory"]
     process = release.wait(process_id, "failed", seconds=280)
     # the kernel ends the whole executor, which will not fit the next time either, or a Python process of it, which may have had bad luck
     alone = ["accepted", "queued", "running", "failed"]
@@ -101,12 +112,11 @@ def test_executor_out_of_memory(release: Release, flights: str) -> None:
     release.assert_nothing_left(process_id)
 
 
-def test_image_that_does_not_exist(release: Release, flights: str) -> None:
-    process = release.post(entity_id=flights, data_version=VERSION, action="no_image", parameters={}, output_dataset="no_image")
-    wait_for(lambda: "image" in release.get(process["id"])["reason"], 90, lambda: "the reason to name the image")
-    assert "localhost/stratum/nothing:1" in release.get(process["id"])["reason"]
-    failed = assert_failed(release, process["id"], ["accepted", "queued", "failed"])
+def test_image_that_does_not_exist(release: Release, failing: dict[str, str]) -> None:
+    failed = assert_failed(release, failing["image"], ["accepted", "queued", "failed"])
     assert "localhost/stratum/nothing:1" in failed["reason"]
+    waits = [str(event["data"]) for event in release.events(failing["image"]) if event["type"] == "pending"]
+    assert any("localhost/stratum/nothing:1" in wait for wait in waits), waits
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ help: ## List the commands
 demo: .venv/ready ## Run the main job on real flights, with real parts, on this machine
 	@$(BIN)/stratum demo
 
-test: .venv/ready ## Run all tests, with real PostgreSQL, Kafka, S3 and Spark
+test: .venv/ready ## Run the tests, but for those that take long, with real PostgreSQL, Kafka, S3 and Spark
 	$(BIN)/pytest -m "not slow and not cluster" -n $(TEST_WORKERS)
 
 test-all: .venv/ready ## Those too that take long since they do the same more often, or with everything broken in turn
@@ -70,7 +70,7 @@ clean: ## Remove the virtual environment and caches; data of `stratum up` stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/ready: pyproject.toml uv.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Stratum needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Stratum needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@test -x $(BIN)/uv -a -x $(BIN)/python || { $(PYTHON) -m venv --clear .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); } || \
 		{ echo "The virtual environment could not be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/uv sync --frozen --compile-bytecode --python $(BIN)/python

@@ -95,6 +95,17 @@ class MissingLibrary(StratumError):
         super().__init__(f"{library} is not installed.", f"Install it beside Stratum: `pip install {library}`.")
 
 
+class MissingExtra(StratumError):
+    """A part of Stratum itself is needed for this and is not installed."""
+
+    def __init__(self, extra: str) -> None:
+        # no `pip install stratum[…]`: what an index has by that name is another program
+        super().__init__(
+            f"Stratum was installed without its extra {extra!r}.",
+            f"In a clone of Stratum `make .venv/ready` installs all of it; elsewhere `pip install 'PATH-OF-THE-CLONE[{extra}]'`.",
+        )
+
+
 def _shortened(text: str, limit: int = 300) -> str:
     text = text.rstrip("\r\n")
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"

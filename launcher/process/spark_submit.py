@@ -136,7 +136,7 @@ class SparkSubmit:
     def _spark_home(self) -> Path:
         spec = importlib.util.find_spec("pyspark")
         if spec is None or spec.origin is None:
-            raise LauncherError("PySpark is not installed: install stratum[spark]")
+            raise LauncherError("PySpark is not installed: install Stratum with its extra 'spark'")
         return Path(spec.origin).parent
 
     @cached_property

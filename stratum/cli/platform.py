@@ -10,7 +10,7 @@ import typer
 
 from stratum.cli.options import Json
 from stratum.cli.output import duration, print_json, progress_console, say, show_facts, show_table, table
-from stratum.errors import MissingLibrary, StratumError, Unavailable
+from stratum.errors import MissingExtra, StratumError, Unavailable
 
 if TYPE_CHECKING:
     from stratum.local.platform import Platform
@@ -81,7 +81,7 @@ def local_platform() -> Iterator["Platform"]:
         from stratum.local.errors import LocalError, NotUp
         from stratum.local.platform import Platform
     except ModuleNotFoundError as error:
-        raise MissingLibrary("stratum[local]") from error
+        raise MissingExtra("local") from error
     try:
         yield Platform(home())
     except NotUp as error:

@@ -11,7 +11,7 @@ import typer
 from stratum.cli.errors import FAILED
 from stratum.cli.options import Json
 from stratum.cli.output import console, duration, print_json, progress_console, say
-from stratum.errors import MissingLibrary
+from stratum.errors import MissingExtra
 
 if TYPE_CHECKING:
     from stratum.preflight.runner import Check, Result, Tell
@@ -48,7 +48,7 @@ def preflight(
         from stratum.preflight import groups, target
         from stratum.preflight.runner import run
     except ModuleNotFoundError as error:
-        raise MissingLibrary("stratum[preflight]") from error
+        raise MissingExtra("preflight") from error
     names = groups.chosen(only, skip)
     looked_at = target.find(namespace=namespace, tenant=tenant, roots=tuple(storage_root) or None, pods=pods)
     checks = groups.checks(names, looked_at)

@@ -26,7 +26,7 @@ from stratum.cli.tenant_options import (
 )
 from stratum.cli.tenant_options import limits as typed_limits
 from stratum.cli.tenant_options import source as typed_source
-from stratum.errors import Invalid, MissingLibrary, StratumError
+from stratum.errors import Invalid, MissingExtra, StratumError
 
 if TYPE_CHECKING:
     from stratum.tenants.storage_keys import Source
@@ -246,7 +246,7 @@ def _create_here(wish: "Wish", *, json: bool) -> None:
         from stratum.local import tenants as local_tenants
         from stratum.local.errors import LocalError
     except ModuleNotFoundError as error:
-        raise MissingLibrary("stratum[local]") from error
+        raise MissingExtra("local") from error
     limits = {name: getattr(wish.limits, name) for name in ("max_in_flight", *LIMITS)}
     named = {name: str(value) for name, value in limits.items() if value is not None}
     try:

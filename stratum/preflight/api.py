@@ -75,9 +75,8 @@ class Api:
         own = version("stratum")
         found = self._get("/openapi.json").json()["info"]["version"]
         if found != own:
-            return warned(
-                f"the API is {found}, this program {own}", f"Use the program of the same version: `pip install stratum=={found}`."
-            )
+            remedy = f"Use the program of version {found}: of its sources, or of its image `stratum-cli`."
+            return warned(f"the API is {found}, this program {own}", remedy)
         return passed(f"{found}, as this program")
 
     def clock(self) -> Finding:

@@ -5,7 +5,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Literal, get_args
 
-from stratum.errors import Invalid, MissingLibrary
+from stratum.errors import Invalid, MissingExtra
 from stratum.preflight.runner import Check
 from stratum.preflight.target import Target
 
@@ -33,4 +33,4 @@ def _module(name: str) -> ModuleType:
     try:
         return import_module(f"stratum.preflight.{name}")
     except ModuleNotFoundError as error:
-        raise MissingLibrary("stratum[preflight]") from error
+        raise MissingExtra("preflight") from error

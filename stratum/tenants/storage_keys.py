@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from stratum.errors import Invalid, MissingLibrary
+from stratum.errors import Invalid, MissingExtra
 from stratum.tenants.kubectl import Kubectl, require_secret
 from stratum.tenants.manifests import ACCESS_KEY, SECRET_KEY, STORAGE_SECRET
 from stratum.tenants.storage_user import StorageKeys, StorageUsers
@@ -73,7 +73,7 @@ def users(of: Source, release: Release, kubectl: Kubectl) -> Iterator[StorageUse
     """The store's users, inside the block.
 
     Raises:
-        MissingLibrary: the library for it is not installed.
+        MissingExtra: the library for it is not installed.
         StratumError: the administrator's keys are not there.
     """
     if of.kind == "aws":
@@ -84,7 +84,7 @@ def users(of: Source, release: Release, kubectl: Kubectl) -> Iterator[StorageUse
     try:
         from stratum.tenants.minio_users import MinioUsers
     except ModuleNotFoundError as error:
-        raise MissingLibrary("stratum[tenants]") from error
+        raise MissingExtra("tenants") from error
     admin = _admin_keys(of, release, kubectl)
     region = str(release.s3.get("region") or "us-east-1")
     if of.admin_endpoint is None and release.is_dev:

@@ -9,6 +9,7 @@ SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependen
 	deploy/images/dev/kafka-entrypoint deploy/images/dev/postgresql-entrypoint deploy/local/steps.sh \
 	deploy/local/kind deploy/local/minikube deploy/local/one-node deploy/local/test-cluster)
 export UV_PYTHON_DOWNLOADS := never
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes: each would compile all of the sources again
 
 MINUTES ?= 10
 .PHONY: help demo test test-all test-cluster chaos soak security check format contracts sbom audit tpch clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,10 +121,14 @@ class Seaweed:
             NotReady: one of these failed.
         """
         try:
-            client = self.client(attempts=1)
-            _exchange(client)
+            _exchange(self._impatient)
         except (BotoCoreError, ClientError) as error:
             raise NotReady(f"it does not serve objects: {error}") from error
+
+    @cached_property
+    def _impatient(self) -> S3Client:
+        """One for all checks: each client that is made reads the whole description of S3."""
+        return self.client(attempts=1)
 
     def create_bucket(self, name: str) -> None:
         """Make bucket `name` unless it exists."""

@@ -58,32 +58,52 @@ async def new_installation(services: Services, template: str, signing_key_file: 
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Live:
-    """An installation whose roles run, and the launcher's place in it."""
+    """An installation whose roles run while they are needed, and the launcher's place in it."""
 
     installation: Installation
     launcher: Launcher
-    roles: tuple[Role, ...]
+    roles: tuple[Role, ...] = ()
+
+    def resume(self) -> None:
+        if not self.roles:
+            self.roles = (self.installation.relay(), self.installation.reconcile())
+            for role in self.roles:
+                role.start()
+
+    def pause(self) -> None:
+        roles, self.roles = self.roles, ()
+        for role in roles:
+            role.stop()
+
+
+_LIVE = pytest.StashKey[Live]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Where a worker goes on with other tests, the roles rest: looking for work that does not come costs a tenth of a core."""
+    yield
+    if nextitem is not None and not nextitem.path.is_relative_to(Path(__file__).parent) and _LIVE in item.session.stash:
+        item.session.stash[_LIVE].pause()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def live(services: Services, template: str, signing_key_file: str) -> AsyncIterator[Live]:
+async def live(request: pytest.FixtureRequest, services: Services, template: str, signing_key_file: str) -> AsyncIterator[Live]:
     installation = await new_installation(services, template, signing_key_file)
     prepare_topics(installation)
-    roles = (installation.relay(), installation.reconcile())
-    for role in roles:
-        role.start()
-    launcher = Launcher(installation).start()
-    yield Live(installation, launcher, roles)
-    launcher.stop()
-    for role in roles:
-        role.stop()
+    live = request.session.stash[_LIVE] = Live(installation, Launcher(installation).start())
+    live.resume()
+    yield live
+    live.pause()
+    live.launcher.stop()
 
 
 @pytest.fixture
 def platform(live: Live) -> Iterator[Installation]:
     """The session's installation, relay and reconciler running. Tests keep apart by their tenants."""
+    live.resume()
     yield live.installation
     for role in live.roles:
         role.check()

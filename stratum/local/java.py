@@ -15,17 +15,33 @@ from stratum.local.errors import JavaMissing
 SUPPORTED_MAJORS = (17, 21)
 JVM_FOLDERS = (Path("/usr/lib/jvm"), Path("/usr/java"), Path("/opt/java"), Path("/Library/Java/JavaVirtualMachines"))
 
-# Package manager -> the commands that install a runtime without a desktop, tried as root only.
-INSTALL_COMMANDS: dict[str, list[list[str]]] = {
-    "apt-get": [
-        ["apt-get", "update", "-q"],
-        ["apt-get", "install", "-q", "-y", "--no-install-recommends", "openjdk-17-jre-headless"],
-    ],
-    "dnf": [["dnf", "install", "-q", "-y", "java-17-openjdk-headless"]],
-    "apk": [["apk", "add", "-q", "openjdk17-jre-headless"]],
-}
-
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PackageManager:
+    """How a system installs a runtime without a desktop. A release of it may have only one of the packages."""
+
+    packages: tuple[str, ...]
+    install: tuple[str, ...]
+    refresh: tuple[str, ...] = ()
+
+    def commands(self, package: str) -> list[tuple[str, ...]]:
+        """What installs one of the packages."""
+        return [command for command in (self.refresh, (*self.install, package)) if command]
+
+
+MANAGERS = {
+    "apt-get": PackageManager(
+        ("openjdk-17-jre-headless", "openjdk-21-jre-headless"),
+        # another installation may be under way, as on a machine that has just been started
+        ("apt-get", "install", "-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"),
+        refresh=("apt-get", "update", "-q"),
+    ),
+    "dnf": PackageManager(("java-17-openjdk-headless", "java-21-openjdk-headless"), ("dnf", "install", "-q", "-y")),
+    "apk": PackageManager(("openjdk17-jre-headless", "openjdk21-jre-headless"), ("apk", "add", "-q")),
+}
+"""Used as root only."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +82,31 @@ def ensure_java(progress: Progress) -> Java:
 
 
 def install_java(progress: Progress) -> None:
-    """Install Java 17 with the system's package manager.
+    """Install a Java with the system's package manager.
 
     Raises:
         JavaMissing: not root, no known package manager, or it failed.
     """
-    manager = next((name for name in INSTALL_COMMANDS if shutil.which(name)), None)
+    manager = next((manager for name, manager in MANAGERS.items() if shutil.which(name)), None)
     if manager is None or os.geteuid() != 0:
         raise JavaMissing(f"No Java {_supported()} was found.", _manual_remedy(manager))
-    for command in INSTALL_COMMANDS[manager]:
-        progress(f"no Java {_supported()} found: {' '.join(command)}")
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            last_words = " ".join((done.stderr or done.stdout).split()[-60:])
-            raise JavaMissing(f"`{' '.join(command)}` failed: {last_words}", _manual_remedy(manager))
+    failures = []
+    for package in manager.packages:
+        failure = next(filter(None, (_failure(command, progress) for command in manager.commands(package))), None)
+        if failure is None:
+            return
+        failures.append(failure)
+    raise JavaMissing("; ".join(dict.fromkeys(failures)), _manual_remedy(manager))
+
+
+def _failure(command: tuple[str, ...], progress: Progress) -> str | None:
+    """Run a command; why it failed, if it did."""
+    progress(f"no Java {_supported()} found: {' '.join(command)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    return f"`{' '.join(command)}` failed: {' '.join((done.stderr or done.stdout).split()[-60:])}"
 
 
 def candidate_homes() -> Iterator[Path]:
@@ -112,7 +138,7 @@ def _supported() -> str:
     return " or ".join(str(major) for major in SUPPORTED_MAJORS)
 
 
-def _manual_remedy(manager: str | None = None) -> str:
-    command = " && ".join(f"sudo {' '.join(line)}" for line in INSTALL_COMMANDS.get(manager or "", []))
+def _manual_remedy(manager: PackageManager | None = None) -> str:
+    command = " && ".join(f"sudo {' '.join(line)}" for line in manager.commands(manager.packages[0])) if manager else ""
     how = f"run `{command}`" if command else "install OpenJDK 17 (a headless runtime is enough)"
     return f"Please {how}, or point JAVA_HOME at a Java {_supported()}; then try again."

@@ -145,6 +145,7 @@ def test_api_server_restarted(release: Release, flights: str) -> None:
     assert_succeeded(release, queued, WHOLE, [*WHOLE[:2], "retrying", *WHOLE[1:]])
 
 
+@pytest.mark.slow  # a stub of the API server does so to a backend
 def test_watches_cut(release: Release, flights: str) -> None:
     """Whoever observes finds the run again, and its end, by a list: nothing is taken for lost."""
     process_id = start(release, flights, "watches_cut", seconds=15)

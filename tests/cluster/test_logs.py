@@ -11,6 +11,7 @@ from tests.e2e.platform import wait_for
 pytestmark = pytest.mark.cluster
 
 
+@pytest.mark.slow
 def test_followed_from_any_replica(release: Release, flights: str) -> None:
     """Whichever replica is asked while the run goes on tells all of it, and ends when the run does. This machine must be a node."""
     release.cluster.kubectl("scale", "-n", NAMESPACE, f"deployment/{NAME}-api", "--replicas=2")

@@ -107,6 +107,7 @@ def test_what_is_missing_is_completed(release: Release, done: dict[str, Any]) ->
     assert (after[0], after[1] != before[1]) == (before[0], True)
 
 
+@pytest.mark.slow
 def test_listed_and_limited(release: Release, acme: Installation, done: dict[str, Any]) -> None:
     assert [each["name"] for each in release.json("tenants", "list", *WHERE)["items"]] == ["local", TENANT]
     limited = release.json("tenants", "limit", TENANT, *ACT, "--max-in-flight", "7", "--max-held", "1000000", "--quota", "pods=30")

@@ -165,6 +165,7 @@ def test_what_is_missing_is_named(cluster: Deployment, rooms: Rooms) -> None:
     assert rooms.pods == []
 
 
+@pytest.mark.slow  # the next one sees it of another image
 def test_an_image_that_is_not_there(cluster: Deployment, furnished: Rooms) -> None:
     answer = look(cluster.but(jobs_image="localhost/stratum/nothing:none"))
     expect(answer, "kubernetes: pod of acme", "fail", "ImagePullBackOff", "STRATUM_JOBS_IMAGE")

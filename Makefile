@@ -26,7 +26,7 @@ test-all: .venv/ready ## Those too that take long since they do the same more of
 	$(BIN)/pytest -m "not cluster" -n $(TEST_WORKERS)
 
 test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes, run the main job there, break parts of it
-	@deploy/local/test-cluster $(if $(QUICK),-m "cluster and not slow")
+	@deploy/local/test-cluster $(if $(QUICK),-m "cluster and not slow") $(if $(CLUSTER_WORKERS),-n $(CLUSTER_WORKERS))
 
 chaos: .venv/ready ## Break every connection and kill every part, with and without each guard; one oracle for all
 	$(BIN)/pytest tests/chaos

@@ -1,6 +1,6 @@
 """What all tests share."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from tests import figures
 from tests.e2e.platform import Platform, warm_platform
 from tests.services import services
+from tests.turns import turn_of
 from tests.workers import ByScope, place_of, scope_ended, shared
 
 __all__ = ["services"]
@@ -22,6 +23,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByScope:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
     items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Have those that must be alone on a cluster be alone."""
+    with turn_of(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

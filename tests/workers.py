@@ -10,22 +10,25 @@ from xdist.scheduler import LoadScopeScheduling
 
 _SHARE_A_PLATFORM = ("tests/e2e/", "tests/tpch/", "tests/preflight/test_preflight.py")
 _BREAK_A_PLATFORM = ("tests/e2e/test_kills.py", "tests/e2e/test_restart.py")
-_BEGUN_FIRST = ("platform", "spark", "tests/local/test_platform.py", "doomed")
+_BEGUN_FIRST = ("release", "platform", "spark", "tests/local/test_platform.py", "doomed")
 """What takes longest. The first platform of a checkout makes the archive of classes for a minute, and the second would wait for it."""
 _SHARE_A_SPARK = "tests/spark_jobs/"
 _OWN_SPARKS = ("tests/spark_jobs/test_driver.py", "tests/spark_jobs/test_private_authority.py")
+_SHARE_A_RELEASE = "tests/cluster/"
 T = TypeVar("T")
 
 _OPEN = pytest.StashKey[ExitStack]()
 
 
 def scope_of(nodeid: str) -> str:
-    """What is given to a worker as a whole: a file, but for the users of a platform, of one to be broken, of a Spark session."""
+    """What is given to a worker as a whole: a file, but for the users of a release, a platform, one to be broken, a Spark session."""
     file = nodeid.partition("::")[0]
     if file in _BREAK_A_PLATFORM:
         return "doomed"
     if file.startswith(_SHARE_A_SPARK) and file not in _OWN_SPARKS:
         return "spark"
+    if file.startswith(_SHARE_A_RELEASE):
+        return "release"
     return "platform" if file.startswith(_SHARE_A_PLATFORM) else file
 
 

@@ -132,6 +132,7 @@ def test_executors_refused_by_quota(release: Release, flights: str) -> None:
     assert "no-executors" in process["reason"]
 
 
+@pytest.mark.alone
 def test_api_server_restarted(release: Release, flights: str) -> None:
     """The run goes on, nothing is taken for lost while nobody can look, and work accepted meanwhile is done afterwards."""
     process_id = start(release, flights, "api_server", seconds=15)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +152,7 @@ class Platform(Installation):
         self.cli("ingest", "warm", "v1", str(folder / "warm.csv"))
         process = self.json("run", "warm", "v1", "filter", "-p", "condition=a > 0", "--wait")
         for classes in cache.glob(f"*.stratum-{process['id'].replace('-', '')}-0-1.classes"):
-            archive = cache / f"{classes.name.partition('.')[0]}.jsa"
-            wait_for(archive.is_file, 180, lambda: "the archive of classes")
+            _await_archive(cache / f"{classes.name.partition('.')[0]}.jsa")
 
     def driver(self, process_id: str, attempt: int = 1) -> psutil.Process:
         """The JVM of a running attempt's driver."""
@@ -166,6 +165,24 @@ class Platform(Installation):
 
         wait_for(there, 60, lambda: f"a driver of {job}")
         return found[0]
+
+
+def _await_archive(archive: Path) -> None:
+    """What makes it gives way to all others, and other workers of the tests leave it little: who waits for it lets it go first."""
+
+    def is_made() -> bool:
+        _hurry(archive.stem)
+        return archive.is_file()
+
+    wait_for(is_made, 200, lambda: "the archive of classes")
+
+
+def _hurry(key: str) -> None:
+    for process in psutil.process_iter(["name", "cmdline"]):
+        command = process.info["cmdline"] or []
+        if process.info["name"] == "java" and "-Xshare:dump" in command and any(key in argument for argument in command):
+            with suppress(psutil.Error):
+                process.nice(-5)
 
 
 def _marked(process: psutil.Process, job: str) -> bool:

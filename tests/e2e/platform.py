@@ -181,8 +181,9 @@ def _hurry(key: str) -> None:
     for process in psutil.process_iter(["name", "cmdline"]):
         command = process.info["cmdline"] or []
         if process.info["name"] == "java" and "-Xshare:dump" in command and any(key in argument for argument in command):
-            with suppress(psutil.Error):
-                process.nice(-5)
+            with suppress(psutil.Error, OSError):  # it has ended; or only root may do that
+                for thread in process.threads():  # Linux keeps a priority for each
+                    os.setpriority(os.PRIO_PROCESS, thread.id, -5)
 
 
 def _marked(process: psutil.Process, job: str) -> bool:

@@ -59,22 +59,23 @@ def test_without_java_and_without_rights_the_message_says_what_to_install(tmp_pa
         java.ensure_java(lambda _: None)
 
 
-def test_a_failed_installation_is_told_with_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def root_has_apt_get(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(java.os, "geteuid", lambda: 0)
-    (tmp_path / "apt-get").write_text("#!/bin/sh\necho 'Unable to locate package' >&2; exit 100\n")
-    (tmp_path / "apt-get").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (folder / "apt-get").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_a_failed_installation_is_told_with_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
+    root_has_apt_get(tmp_path, monkeypatch, "echo 'Unable to locate package' >&2; exit 100")
     with pytest.raises(JavaMissing, match="Unable to locate package"):
         java.install_java(told.append)
     assert set(told) == {"no Java 17 or 21 found: apt-get update -q"}
 
 
 def test_a_system_without_java_17_gets_21(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(java.os, "geteuid", lambda: 0)
-    (tmp_path / "apt-get").write_text("#!/bin/sh\ncase \"$*\" in *openjdk-17*) echo 'Unable to locate package' >&2; exit 100 ;; esac\n")
-    (tmp_path / "apt-get").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     told: list[str] = []
+    root_has_apt_get(tmp_path, monkeypatch, "case \"$*\" in *openjdk-17*) echo 'Unable to locate package' >&2; exit 100 ;; esac")
     java.install_java(told.append)
     assert told[-1].endswith("openjdk-21-jre-headless")

@@ -1,4 +1,4 @@
-"""A platform under steady load while its parts are killed at random: in the end nothing is lost, and nothing has grown.
+"""A platform under steady load while its parts and drivers are killed, or asked to end, at random: nothing is lost, and nothing grows.
 
     python -m benchmarks.soak --minutes 30 [--seed 7] [--kill-every 20] [--json soak.json]
 
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 from contextlib import suppress
@@ -34,6 +35,8 @@ TOLERANCE = 0.25
 """Growth over the second half, as a part of the median, that still counts as flat."""
 JUDGED_FROM_MINUTES = 10
 PARTS = ("api", "relay", "reconcile", "webhooks", "launcher", "postgres", "kafka", "s3")
+DRIVER = "driver"
+"""A victim too: the JVM of a run, if there is one."""
 ENTITY, VERSION = "soak", "v1"
 WORK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("filter", {"condition": "delay > 0"}),
@@ -171,12 +174,30 @@ async def _upload(http: httpx.AsyncClient, done: Soak, version: str) -> None:
 async def _kill(platform: Platform, done: Soak, chance: random.Random, every: float, stop: asyncio.Event) -> None:
     while not await _pause(stop, every * (0.5 + chance.random())):
         pids = (await asyncio.to_thread(platform.up))["pids"]
-        part = chance.choice(PARTS)
+        victim, sent = chance.choice((*PARTS, DRIVER)), chance.choice((signal.SIGKILL, signal.SIGTERM))
+        if victim == "postgres" and sent == signal.SIGTERM:
+            sent = signal.SIGINT  # at SIGTERM it waits until its clients have left, and pools never leave
         try:
-            psutil.Process(pids[part]).kill()
+            psutil.Process(pids[victim] if victim != DRIVER else await asyncio.to_thread(_driver, platform, chance)).send_signal(sent)
         except psutil.NoSuchProcess:
             continue
-        done.kills[part] = done.kills.get(part, 0) + 1
+        name = f"{victim} {sent.name}"
+        done.kills[name] = done.kills.get(name, 0) + 1
+
+
+def _driver(platform: Platform, chance: random.Random) -> int:
+    """The pid of a run's JVM; raises `NoSuchProcess` when there is none."""
+    drivers = [process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "java" and _is_run(platform, process)]
+    if not drivers:
+        raise psutil.NoSuchProcess(0)
+    return chance.choice(drivers)
+
+
+def _is_run(platform: Platform, process: psutil.Process) -> bool:
+    try:
+        return process.environ().get("STRATUM_JOB_FOLDER", "").startswith(str(platform.home))
+    except psutil.Error:
+        return False
 
 
 async def _sample(platform: Platform, samples: Samples, stop: asyncio.Event) -> None:

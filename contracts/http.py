@@ -150,7 +150,9 @@ class Process(Tolerant):
     output_data_version: str
     priority: int
     labels: dict[str, str]
-    queue: QueuePlace | None
+    queue: QueuePlace | None = Field(
+        description="While it waits. Null in answers to a POST, too, while more than 1,000 wait: GET the process."
+    )
     attempts: list[Attempt]
     metrics: Metrics
     artifacts: list[Artifact]

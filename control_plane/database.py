@@ -67,6 +67,7 @@ class Database:
                     timeout=3,
                     command_timeout=self._settings.database_statement_seconds,
                     init=_initialize,
+                    reset=_leave_as_it_is,
                 )
                 try:
                     async with pool.acquire(timeout=3) as connection:
@@ -201,6 +202,10 @@ async def _initialize(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
         "jsonb", encoder=lambda value: canonical_json(value).decode(), decoder=json.loads, schema="pg_catalog", format="text"
     )
+
+
+async def _leave_as_it_is(_: asyncpg.Connection) -> None:
+    """Nothing that we set outlives its transaction: what asyncpg resets by default would cost a round trip for nothing."""
 
 
 def _unavailable(error: BaseException) -> Unavailable:

@@ -37,6 +37,8 @@ from control_plane.missing import with_suggestions
 from control_plane.webhooks import callbacks
 
 router = APIRouter(prefix="/v1/processes", tags=["processes"])
+COUNTED = 1000
+"""An answer to a POST tells the place in the queue while no more wait than this; a GET always does."""
 _COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)
 _LINKS = {
     "links": {
@@ -78,7 +80,7 @@ async def create(
             connection, services.catalog.current, services.settings, caller.tenant, body, traceparent
         )
         status = 202 if is_new else 200
-        document = await _read(connection, caller.tenant, process_id)
+        document = await _read(connection, caller.tenant, process_id, counted=COUNTED)
         if idempotency_key is not None:
             await queries.put_idempotency_key(
                 connection,
@@ -139,7 +141,7 @@ async def events(
     async with services.database.tenant(caller.tenant) as connection:
         found = queries.list_events(connection, tenant=caller.tenant, process_id=process_id, after=after, limit=limit + 1)
         rows = [row async for row in found]
-        if not rows and await queries.get_process(connection, tenant=caller.tenant, id=process_id) is None:
+        if not rows and await queries.get_process(connection, tenant=caller.tenant, id=process_id, counted=0) is None:
             raise _not_found(process_id)
     items = [ProcessEvent.model_validate(dict(row)) for row in rows[:limit]]
     return EventPage(items=items, next_cursor=cursors.encode(str(items[-1].sequence)) if len(rows) > limit else None)
@@ -212,7 +214,7 @@ async def retry(process_id: UUID, services: Injected, caller: Writer) -> Respons
         new, is_new = await acceptance.accept(
             connection, services.catalog.current, services.settings, caller.tenant, request, None, retry_of=process_id
         )
-        document = await _read(connection, caller.tenant, new)
+        document = await _read(connection, caller.tenant, new, counted=COUNTED)
     return _accepted(202 if is_new else 200, document)
 
 
@@ -233,8 +235,8 @@ def _accepted(status: int, document: Process) -> Response:
     return Response(document.model_dump_json(), status, headers, media_type="application/json")
 
 
-async def _read(connection: Connection, tenant: str, process_id: UUID) -> Process:
-    row = await queries.get_process(connection, tenant=tenant, id=process_id)
+async def _read(connection: Connection, tenant: str, process_id: UUID, counted: int | None = None) -> Process:
+    row = await queries.get_process(connection, tenant=tenant, id=process_id, counted=counted)
     if row is None:
         raise _not_found(process_id)
     return views.process(row)

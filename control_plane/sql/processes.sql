@@ -70,7 +70,9 @@ UPDATE processes SET metrics = :metrics WHERE id = :id;
 DELETE FROM claims WHERE process_id = :process_id;
 
 -- name: get_process^
-SELECT p.*, q.* FROM process_view p LEFT JOIN LATERAL queue_place(p.id) q ON p.state = 'accepted'
+-- Without its place in the queue where more than `counted` wait: finding it means to count them. NULL: it is found in any case.
+SELECT p.*, q.* FROM process_view p
+LEFT JOIN LATERAL queue_place(CASE WHEN p.state = 'accepted' AND more_wait_than(:counted) IS NOT TRUE THEN p.id END) q ON true
 WHERE p.tenant = :tenant AND p.id = :id;
 
 -- name: list_processes

@@ -129,7 +129,7 @@ async def _deliver(deliverer: Deliverer, row: asyncpg.Record) -> None:
 
 async def _sent(deliverer: Deliverer, row: asyncpg.Record) -> tuple[Answer, Delivered | Again | GivenUp]:
     async with deliverer.database.connection() as connection:
-        process = views.process(await queries.get_process(connection, tenant=row["tenant"], id=row["process_id"]))
+        process = views.process(await queries.get_process(connection, tenant=row["tenant"], id=row["process_id"], counted=None))
         keys = await signing.keys_of(connection, row["tenant"])
         now = await queries.database_time(connection)
     document = process.model_dump(mode="json")

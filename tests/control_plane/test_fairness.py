@@ -4,7 +4,9 @@ import random
 from typing import Any
 
 import asyncpg
+import pytest
 
+from control_plane.api import processes
 from tests.control_plane.caller import Caller
 from tests.control_plane.filling import fill
 from tests.control_plane.installation import Installation
@@ -105,3 +107,17 @@ async def _shown(sql: asyncpg.Connection, caller: Caller, tenant: str) -> None:
     assert {item["id"]: item["queue"]["place"] for item in listed if item["queue"]} == places
     for item in listed[::7]:
         assert (await caller.process(item["id"]))["queue"] == item["queue"]
+
+
+async def test_where_many_wait_a_post_counts_them_no_more(still: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "COUNTED", 3)
+    async with still.api() as client:
+        crowd, single = await still.tenant(client, "acme"), await still.tenant(client, "bolt")
+        for caller in (crowd, single):
+            await caller.ingest()
+        told = [(await caller.accepted(number))["queue"] for number, caller in enumerate((crowd, crowd, single, single, crowd))]
+        assert [place["place"] if place else None for place in told] == [1, 2, 2, None, None], "all tenants' processes are counted"
+        listed = {item["id"]: item["queue"] for item in (await crowd.ok("GET", "/v1/processes"))["items"]}
+        for process_id, place in listed.items():
+            assert place is not None
+            assert (await crowd.process(process_id))["queue"] == place

@@ -177,7 +177,7 @@ async def test_a_statement_without_its_tenant_gets_nothing_foreign(still: Instal
     try:
         async with database.tenant("acme") as connection:
             assert {str(row["id"]) for row in await connection.fetch("SELECT id FROM processes")} == set(own)
-            assert await queries.get_process(connection, tenant="bolt", id=theirs[0]) is None
+            assert await queries.get_process(connection, tenant="bolt", id=theirs[0], counted=None) is None
             assert await queries.lock_process(connection, id=theirs[0], tenant=None) is None
             assert await connection.fetch("SELECT * FROM queue_place($1)", theirs[0]) == []
             assert await connection.fetch("SELECT process_id FROM queue_places($1)", own + theirs) != []
@@ -222,7 +222,7 @@ async def test_few_functions_see_further_than_their_caller(still: Installation) 
     async with still.sql() as sql:
         rows = await sql.fetch(FAR_SIGHTED)
         role = await sql.fetchrow("SELECT rolcanlogin, rolbypassrls, rolsuper FROM pg_roles WHERE rolname = 'stratum_tenant'")
-    assert {row["proname"] for row in rows} == {"queue_place", "queue_places"}
+    assert {row["proname"] for row in rows} == {"more_wait_than", "queue_place", "queue_places"}
     assert all(row["proconfig"] == ["search_path=public, pg_temp"] and not row["for_all"] for row in rows)
     assert tuple(role) == (False, False, False)
 

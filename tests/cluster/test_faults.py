@@ -15,6 +15,8 @@ from tests.e2e.platform import wait_for
 
 pytestmark = pytest.mark.cluster
 
+DRAINED = "app.kubernetes.io/component!=observe"
+
 
 def test_submit_killed_between_create_and_commit(release: Release, flights: str) -> None:
     """Where no event is taken it makes the Job and can tell nobody, so its offset stays; then it dies."""
@@ -158,6 +160,25 @@ def test_watches_cut(release: Release, flights: str) -> None:
     assert len(process["attempts"]) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.alone
+def test_node_drained(release: Release, flights: str) -> None:
+    """Everything at once, the services below included, as before a node's maintenance; the node takes it all again afterwards.
+
+    But for the observers: their disruption budget keeps one of the two, and here is no other node for the first.
+    """
+    process_id = start(release, flights, "drained", seconds=15)
+    await_running(release, process_id)
+    before = _uids(release)
+    with drained(release):
+        assert _uids(release, "--field-selector=status.phase=Running") == set()
+    for kind in ("statefulset", "deployment"):
+        release.cluster.kubectl("rollout", "status", "-n", NAMESPACE, kind, "--timeout=240s")
+    release.await_answer()
+    assert_succeeded(release, process_id, AGAIN)
+    assert not before & _uids(release, "--field-selector=status.phase=Running")
+
+
 # -- the faults ----------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +189,23 @@ def quota(name: str, hard: dict[str, object]) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": JOBS},
         "spec": {"hard": {resource: str(amount) for resource, amount in hard.items()}},
     }
+
+
+@contextmanager
+def drained(release: Release) -> Iterator[None]:
+    """No pod but the observers' on the cluster's only node inside the block."""
+    (node,) = (item["metadata"]["name"] for item in release.cluster.items("nodes", ""))
+    try:
+        how = ("--pod-selector", DRAINED, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=240s")
+        release.cluster.kubectl("drain", node, *how)
+        yield
+    finally:
+        release.cluster.kubectl("uncordon", node)
+
+
+def _uids(release: Release, *more: str) -> set[str]:
+    """Of the pods of the platform and of its runs, but for the observers'."""
+    return {pod["metadata"]["uid"] for place in (NAMESPACE, JOBS) for pod in release.cluster.items("pods", place, DRAINED, *more)}
 
 
 @contextmanager

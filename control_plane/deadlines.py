@@ -1,9 +1,14 @@
-"""What waits too long: ended where it has a limit, else told."""
+"""What waits too long: ended where it has a limit, else told. One attempt's trouble is never another's."""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import asyncpg
 
 from contracts.catalog import Limits
 from contracts.states import AttemptState
 from control_plane import lifecycle
-from control_plane.database import queries
+from control_plane.database import Connection, queries
+from control_plane.errors import Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.reconciler import Reconciler
 
@@ -25,15 +30,14 @@ async def enforce_deadlines(reconciler: Reconciler) -> bool:
         default = Limits().pending_limit_seconds  # of work that was accepted before there was this limit
         found = queries.overdue_attempts(connection, grace_seconds=_GRACE_SECONDS, pending_limit_seconds=default)
         rows = [row async for row in found]
-    for row in rows:
-        async with reconciler.database.transaction() as connection:
-            current = await lifecycle.lock(connection, row["process_id"])
-            if current is None or (current.step, current.attempt, current.attempt_state) != (row["step"], row["attempt"], row["state"]):
-                continue
-            if row["deadline"] == "pending" and current.pending_since != row["pending_since"]:
-                continue  # a queue has taken its job back meanwhile
-            await lifecycle.kill_job(connection, current)
-            await lifecycle.ended(connection, current, _ending(current, row["deadline"]), reconciler.settings.retry_delay_seconds)
+
+    async def end(connection: Connection, current: Current, row: asyncpg.Record) -> None:
+        if row["deadline"] == "pending" and current.pending_since != row["pending_since"]:
+            return  # a queue has taken its job back meanwhile
+        await lifecycle.kill_job(connection, current)
+        await lifecycle.ended(connection, current, _ending(current, row["deadline"]), reconciler.settings.retry_delay_seconds)
+
+    await _each(reconciler, rows, end)
     return False
 
 
@@ -56,13 +60,12 @@ async def tell_unwatched(reconciler: Reconciler) -> bool:
     lease = reconciler.settings.lease_seconds
     async with reconciler.database.connection() as connection:
         rows = [row async for row in queries.unwatched_attempts(connection, lease_seconds=lease, reason=reason)]
-    for row in rows:
-        async with reconciler.database.transaction() as connection:
-            current = await lifecycle.lock(connection, row["process_id"])
-            if current is None or (current.step, current.attempt, current.attempt_state) != (row["step"], row["attempt"], row["state"]):
-                continue  # it has ended meanwhile, and what ended changes no more
-            if current.lease_until is not None and current.lease_until < current.now:
-                await lifecycle.note(connection, current, "unwatched", reason)
+
+    async def tell(connection: Connection, current: Current, _: asyncpg.Record) -> None:
+        if current.lease_until is not None and current.lease_until < current.now:
+            await lifecycle.note(connection, current, "unwatched", reason)
+
+    await _each(reconciler, rows, tell)
     return False
 
 
@@ -76,9 +79,35 @@ async def tell_on_the_way(reconciler: Reconciler) -> bool:
             published=_ON_ITS_WAY[AttemptState.PUBLISHED],
         )
         rows = [row async for row in found]
-    for row in rows:
-        async with reconciler.database.transaction() as connection:
-            current = await lifecycle.lock(connection, row["process_id"])
-            if current is not None and (current.attempt, current.attempt_state) == (row["attempt"], row["state"]):
-                await lifecycle.note(connection, current, "waiting", _ON_ITS_WAY[current.attempt_state])
+
+    async def tell(connection: Connection, current: Current, _: asyncpg.Record) -> None:
+        await lifecycle.note(connection, current, "waiting", _ON_ITS_WAY[current.attempt_state])
+
+    await _each(reconciler, rows, tell)
     return False
+
+
+async def _each(
+    reconciler: Reconciler, rows: Iterable[asyncpg.Record], act: Callable[[Connection, Current, asyncpg.Record], Awaitable[None]]
+) -> None:
+    """Act on each attempt that is still in the state in which it was seen, in a transaction of its own.
+
+    Raises:
+        Unavailable: the database is away; the others were not tried.
+        ExceptionGroup: the defects that some brought to light, when the others are done.
+    """
+    defects = []
+    for row in rows:
+        try:
+            async with reconciler.database.transaction() as connection:
+                current = await lifecycle.lock(connection, row["process_id"])
+                seen = (row["step"], row["attempt"], row["state"])
+                if current is not None and (current.step, current.attempt, current.attempt_state) == seen:
+                    await act(connection, current, row)
+        except Unavailable:
+            raise
+        except Exception as error:
+            error.add_note(f"process {row['process_id']}, attempt {row['attempt']}")
+            defects.append(error)
+    if defects:
+        raise ExceptionGroup("attempts met defects", defects)

@@ -95,7 +95,7 @@ SELECT * FROM (
 
 -- name: long_on_the_way
 -- Released attempts of whose job nothing is known after `seconds`, whose process does not say so yet.
-SELECT a.process_id, a.number AS attempt, a.state FROM attempts a JOIN processes p ON p.id = a.process_id
+SELECT a.process_id, a.step, a.number AS attempt, a.state FROM attempts a JOIN processes p ON p.id = a.process_id
 WHERE a.released_at + make_interval(secs => :seconds) < clock_timestamp() AND p.state = 'queued'
   AND ((a.state = 'released' AND p.reason <> :released) OR (a.state = 'published' AND p.reason <> :published));
 

@@ -1,10 +1,12 @@
 """Attempts that are past a deadline are ended, and their jobs with them."""
 
 import asyncpg
+import pytest
 
 from tests.control_plane.caller import Caller
 from tests.control_plane.launcher import Launcher
 from tests.control_plane.steps import Steps
+from tests.control_plane.waiting import eventually
 
 
 async def test_a_run_that_takes_longer_than_its_time_limit(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:
@@ -52,3 +54,24 @@ async def test_a_job_that_does_not_start_in_time(steps: Steps, acme: Caller, lau
         assert (await launcher.cancelled(failed["id"])).attempt == 1
         assert (await steps.driver(command).report("started")).status_code == 410
     assert (await acme.run(3, output_dataset="filtered-1")).status_code == 202, "the name is free again"
+
+
+async def test_an_attempt_that_cannot_be_ended_keeps_no_other_from_its_end(
+    steps: Steps, acme: Caller, sql: asyncpg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [(await steps.running(number)).command.process_id for number in (1, 2, 3)]
+    sound, troubled = ids[1], [ids[0], ids[2]]  # in whatever order they are looked at, one of these comes before it
+    await sql.execute("""UPDATE steps SET limits = limits || '{"time_limit_seconds": "soon"}' WHERE process_id = ANY($1)""", troubled)
+    await sql.execute("UPDATE attempts SET deadline = clock_timestamp() - interval '61 seconds' WHERE process_id = ANY($1)", ids)
+    await acme.until(str(sound), "failed")
+    said = ""
+
+    async def told() -> bool:
+        nonlocal said
+        said += "".join(capsys.readouterr())
+        return all(f"process {process_id}, attempt 1" in said for process_id in troubled)
+
+    await eventually(told, 30, "the log to name both")
+    assert "work met a defect" in said
+    for process_id in troubled:
+        assert (await acme.process(str(process_id)))["state"] == "running"

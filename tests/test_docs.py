@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
 
+import control_plane.metrics
+import control_plane.webhooks.metrics
+import launcher.metrics
 from control_plane.api.permissions import TABLE
 from launcher.kubernetes.config import KubernetesConfig
 
@@ -48,3 +53,16 @@ def test_the_reference_has_every_operation_with_its_role() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|$", reference, re.MULTILINE))
     assert rows == {name: access for name, access in TABLE.items() if access not in ("anyone", "run")}
     assert all(f"`{name}`" in reference for name in TABLE)
+
+
+def test_the_reference_has_every_metric_with_its_labels() -> None:
+    reference = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`stratum_[^|]+) \| ([^|]*)\| [^|]+\| [^|]+\|$", reference, re.MULTILINE)
+    documented = {name: set(re.findall(r"`(\w+)`", labels)) for names, labels in rows for name in re.findall(r"`(\w+)`", names)}
+    modules = (control_plane.metrics, control_plane.webhooks.metrics, launcher.metrics)
+    metrics = [each for module in modules for each in vars(module).values() if isinstance(each, MetricWrapperBase)]
+    assert documented == {_exposed_name(metric): set(metric._labelnames) for metric in metrics}
+
+
+def _exposed_name(metric: MetricWrapperBase) -> str:
+    return f"{metric._name}_total" if isinstance(metric, Counter) else metric._name

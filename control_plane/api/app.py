@@ -1,20 +1,18 @@
 """The composition root of the `api` role."""
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 import structlog
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from contracts.http import Problem
-from contracts.identifiers import new_id
 from contracts.live_catalog import LiveCatalog
 from contracts.signing_keys import LiveKeyRing
-from control_plane import metrics, signing_keys
+from control_plane import signing_keys
 from control_plane.api import (
     callbacks,
     datasets,
@@ -32,6 +30,7 @@ from control_plane.api import (
 )
 from control_plane.api.authentication import Authenticator
 from control_plane.api.looks import Looks
+from control_plane.api.observed import Observed
 from control_plane.api.presigning import Presigner
 from control_plane.api.services import Services
 from control_plane.database import Database
@@ -99,28 +98,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
     limits.install(app, settings)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
     rate_limits.install(app, rate_limits.RateLimits.of(*rates))
-    app.middleware("http")(_observed)
+    app.add_middleware(Observed)
     _extend_document(app)
     return app
-
-
-async def _observed(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Bind the trace id to every log line of the request, answer with it, and take the time."""
-    traceparent = request.headers.get("traceparent", "")
-    parts = traceparent.split("-")
-    trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else new_id().hex
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(trace_id=trace_id)
-    begin = time.perf_counter()
-    response = await call_next(request)
-    seconds = time.perf_counter() - begin
-    route = request.scope.get("route")
-    path = route.path if isinstance(route, APIRoute) else "unknown"
-    metrics.REQUESTS.labels(request.method, path, str(response.status_code)).observe(seconds)
-    response.headers["X-Trace-Id"] = trace_id
-    if not path.startswith(("/healthz", "/readyz", "/metrics")):
-        log.info("request", method=request.method, path=request.url.path, status=response.status_code, seconds=round(seconds, 4))
-    return response
 
 
 def _extend_document(app: FastAPI) -> None:

@@ -5,15 +5,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 from kubernetes.client import ApiClient, Configuration
+from kubernetes.config import load_kube_config
 
+from contracts.identifiers import new_id
 from launcher.errors import BackendBusy, BackendError, BackendUnavailable, CommandUnfit
 from launcher.kubernetes.api import AlreadyExists, ApiRefused, Conflict, Gone, KubernetesApi, NotFound, WebhookFailed
 from launcher.kubernetes.refusals import refused_job
-from tests.launcher.kubernetes.world import ClusterWorld
+from tests.cluster.cluster import Cluster
+from tests.e2e.platform import wait_for
+from tests.launcher.kubernetes.world import TenantNamespace
 
 PATH = "/apis/batch/v1/namespaces/one/jobs"
 
@@ -131,12 +134,38 @@ def test_meaning_for_a_command(error: ApiRefused, kind: type[Exception], says: s
 
 
 @pytest.mark.cluster
-def test_real_server_forgets_old_versions(world: ClusterWorld) -> None:
-    path = f"/apis/batch/v1/namespaces/{world.namespace.name}/jobs"
+def test_real_server_forgets_old_versions(namespace: TenantNamespace) -> None:
+    with _of_a_new_kind(namespace.cluster) as path, _as_administrator() as api:
+        api.get(path)
+        with pytest.raises(Gone), api.watch(path, "1") as watch:
+            list(watch.events())
 
-    def follow() -> list[Any]:
-        with world.api.watch(path, "1") as watch:
-            return list(watch.events())
 
-    with pytest.raises(Gone):
-        follow()
+@contextmanager
+def _of_a_new_kind(cluster: Cluster) -> Iterator[str]:
+    """Where objects of a kind would lie that was made just now: what the server remembers of it begins here, and of others at its start."""
+    group, plural = f"g{new_id().hex[-12:]}.stratum.dev", "things"
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    names = {"plural": plural, "singular": "thing", "kind": "Thing"}
+    versions = [{"name": "v1", "served": True, "storage": True, "schema": schema}]
+    kind = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "scope": "Cluster", "names": names, "versions": versions},
+    }
+    cluster.apply(kind)
+    try:
+        cluster.kubectl("wait", f"crd/{plural}.{group}", "--for=condition=Established", "--timeout=60s")
+        wait_for(lambda: bool(cluster.kubectl("get", "--raw", f"/apis/{group}/v1/{plural}", check=False)), 60, lambda: "the new kind")
+        yield f"/apis/{group}/v1/{plural}"
+    finally:
+        cluster.kubectl("delete", "crd", f"{plural}.{group}", "--wait=false")
+
+
+@contextmanager
+def _as_administrator() -> Iterator[KubernetesApi]:
+    configuration = Configuration()
+    load_kube_config(client_configuration=configuration)
+    with ApiClient(configuration) as client:
+        yield KubernetesApi(client, watch_seconds=5, silence_seconds=3)

@@ -194,7 +194,7 @@ def main() -> int:
         prepare(platform, Path(folder))
         load = measured(accepted_load, platform, chosen.rate, chosen.seconds)
         print(f"offered {chosen.rate:8.0f} POST/s for {chosen.seconds:g} s, PostgreSQL and Kafka killed once each")
-        print(f"Stratum {load}")
+        print(f"Stratum {load}", flush=True)
         bare = measured(bare_load, platform, 10 * chosen.rate, chosen.seconds / 10)
         print(f"bare    {bare}")
         print(f"ratio   {load.rate / bare.rate:8.2f} of the bare handler's rate; all {load.offered} are there once, and were cancelled")

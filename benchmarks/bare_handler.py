@@ -19,6 +19,7 @@ TABLES = ("process", "step", "attempt", "claim", "event")
 def serve(database_url: str, port: int) -> None:
     """Serve until killed."""
     pool: Any = None
+    opening = asyncio.Lock()
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         nonlocal pool
@@ -29,8 +30,8 @@ def serve(database_url: str, port: int) -> None:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        if pool is None:
-            pool = await asyncpg.create_pool(database_url, max_size=10)
+        async with opening:
+            pool = pool or await asyncpg.create_pool(database_url, max_size=10)
         async with pool.acquire() as connection, connection.transaction():
             for table in TABLES:
                 await connection.execute(f"INSERT INTO bare_load.{table} (body) VALUES ($1)", json.loads(body)["output_dataset"])  # noqa: S608 - fixed names

@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 TEST_WORKERS ?= 3
+CLUSTER_WORKERS ?= 2
 BIN := .venv/bin
 SCRIPTS := $(wildcard .ci/run deploy/images/build deploy/images/install-dependencies deploy/images/spark/entrypoint deploy/images/spark/archive-classes \
 	deploy/images/dev/kafka-entrypoint deploy/images/dev/postgresql-entrypoint deploy/local/steps.sh \
@@ -26,7 +27,7 @@ test-all: .venv/ready ## Those too that take long since they do the same more of
 	$(BIN)/pytest -m "not cluster" -n $(TEST_WORKERS)
 
 test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes, run the main job there, break parts of it
-	@deploy/local/test-cluster $(if $(QUICK),-m "cluster and not slow") $(if $(CLUSTER_WORKERS),-n $(CLUSTER_WORKERS))
+	@deploy/local/test-cluster $(if $(QUICK),-m "cluster and not slow") -n $(CLUSTER_WORKERS)
 
 chaos: .venv/ready ## Break every connection and kill every part, with and without each guard; one oracle for all
 	$(BIN)/pytest tests/chaos

@@ -41,6 +41,8 @@ def _wrong(seconds: float) -> Any:
             return issubclass(kind, _TRUE)
 
     class Wrong(_TRUE, metaclass=Kind):
+        __slots__ = ()  # as large as the true one: extension modules look
+
         def __new__(cls, *arguments: Any, **named: Any) -> Any:
             return _TRUE.__new__(_TRUE if cls is Wrong else cls, *arguments, **named)
 

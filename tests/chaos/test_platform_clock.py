@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 
 from tests.chaos.table import WHOLE
 from tests.control_plane.receiver import receiving
-from tests.e2e.platform import Platform, running_platform
+from tests.e2e.platform import Platform, running_platform, wait_for
 
 ROOT = Path(__file__).parents[2]
 CANCELLED = ("accepted", "queued", "running", "cancelling", "cancelled")
@@ -35,22 +35,30 @@ def wrong_by(log: Path) -> float:
 
 
 def work(platform: Platform, data: Path, callback_url: str) -> list[dict[str, Any]]:
-    """One process that succeeds and one that is cancelled while it runs."""
+    """One process that succeeds and one that is cancelled while it runs, both with exactly the history that they must have."""
     data.write_text(ROWS)
     assert platform.json("ingest", "clocks", "v1", str(data))["rows"] == 20_000
 
-    def begun(action: str, **parameters: str) -> dict[str, Any]:
-        return platform.post(entity_id="clocks", data_version="v1", action=action, parameters=parameters, callback_url=callback_url)
+    def begun(action: str, **parameters: str) -> str:
+        process = platform.post(entity_id="clocks", data_version="v1", action=action, parameters=parameters, callback_url=callback_url)
+        return str(process["id"])
 
-    filtered = platform.wait(begun("filter", condition="v > 6")["id"], "succeeded")
-    assert tuple(platform.history(filtered["id"])) == WHOLE
+    def until_told(process_id: str, *history: str) -> None:
+        def is_told() -> bool:
+            return platform.history(process_id) == [*history, "webhook_delivered"]
+
+        wait_for(is_told, 60, lambda: f"the history {history}, and word of it; it is {platform.history(process_id)}")
+
+    filtered = platform.wait(begun("filter", condition="v > 6"), "succeeded")
+    until_told(filtered["id"], *WHOLE)
     assert len(filtered["attempts"]) == 1
     platform.assert_sealed_exactly(filtered)
 
-    long = platform.wait(begun("sql", query=LONG)["id"], "running")
-    platform.json("cancel", long["id"])
-    cancelled = platform.wait(long["id"], "cancelled")
-    assert tuple(platform.history(long["id"])) == CANCELLED
+    long = begun("sql", query=LONG)
+    platform.wait(long, "running")
+    platform.json("cancel", long)
+    cancelled = platform.wait(long, "cancelled")
+    until_told(long, *CANCELLED)
     return [filtered, cancelled]
 
 

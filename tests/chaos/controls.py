@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contracts.command import Command
 from contracts.tokens import ISSUER
 from control_plane import metrics
+from tests.chaos.controls_sweeping import sweeper_beside_a_sealer, sweeper_of_an_empty_database
 from tests.chaos.fleet import Fleet
 from tests.chaos.stage import Stage, behind
 from tests.chaos.table import MANIFEST
@@ -180,4 +181,6 @@ CONTROLS = {
     "an old list of jobs": Control(
         ("a list is asked for what ended before it", "a list speaks only of what ended before it"), "while its run lived", stale_relist
     ),
+    "a sweeper beside a sealer": Control(("a folder that is being removed is not sealed",), "the manifest names", sweeper_beside_a_sealer),
+    "a sweeper that knows nothing": Control(("what a manifest names is not removed",), "the manifest names", sweeper_of_an_empty_database),
 }

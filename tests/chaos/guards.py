@@ -21,7 +21,10 @@ from contracts.tokens import PublicKeys
 from control_plane import database, observations, relay
 from control_plane.api import callbacks
 from control_plane.storage import Storage
+from control_plane.sweeper import removal
 from launcher.consuming import MessageLoop
+from launcher.kubernetes.backend import KubernetesBackend
+from launcher.kubernetes.lease import Lease
 
 
 @dataclass(frozen=True)
@@ -92,4 +95,15 @@ GUARDS: dict[str, CodeGuard | SqlGuard] = {
     "an offset is stored after the effect": CodeGuard(
         MessageLoop._take, "self._held.append(message)", "self._held.append(message); self._store(consumer, message); consumer.commit()"
     ),
+    "a folder that is being removed is not sealed": SqlGuard(
+        "begin_manifest", "AND NOT EXISTS (SELECT FROM swept_folders f WHERE f.tenant = a.tenant AND f.run_id = a.run_id) RETURNING",
+        "RETURNING",
+    ),
+    "what a manifest names is not removed": CodeGuard(
+        removal.named,
+        "manifest.run_id == run_id or manifest.location == path.uri(prefix) or any(f.key.startswith(prefix) for f in manifest.files)",
+        "False",
+    ),
+    "one observer leads": CodeGuard(Lease._is_free, 'spec.get("holderIdentity") in (None, "", self.holder)', "True"),
+    "a Job is adopted if it was made from the same command": CodeGuard(KubernetesBackend._adopt, "digest != spec.digest", "False"),
 }  # fmt: skip

@@ -130,7 +130,7 @@ async def _one(http: httpx.AsyncClient, done: Soak, chance: random.Random, numbe
         if (await _insist(http, f"/v1/processes/{process_id}/cancel")).status_code == 202:
             done.cancels += 1
     if chance.random() < 0.1:
-        await _upload(http, done, f"v{number}")
+        await _upload(http, done, f"more-{number}")
     if chance.random() < 0.15:
         again = await _insist(http, f"/v1/processes/{chance.choice(done.accepted)}/retry")
         if again.status_code == 202:

@@ -175,8 +175,6 @@ async def _kill(platform: Platform, done: Soak, chance: random.Random, every: fl
     while not await _pause(stop, every * (0.5 + chance.random())):
         pids = (await asyncio.to_thread(platform.up))["pids"]
         victim, sent = chance.choice((*PARTS, DRIVER)), chance.choice((signal.SIGKILL, signal.SIGTERM))
-        if victim == "postgres" and sent == signal.SIGTERM:
-            sent = signal.SIGINT  # at SIGTERM it waits until its clients have left, and pools never leave
         try:
             psutil.Process(pids[victim] if victim != DRIVER else await asyncio.to_thread(_driver, platform, chance)).send_signal(sent)
         except psutil.NoSuchProcess:

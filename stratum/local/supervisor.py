@@ -31,6 +31,10 @@ SOCKET_PATH_LIMIT = 90
 START_SECONDS = 20
 POLL_SECONDS = 0.1
 MOST_LIVES = 3
+LONG_UP_SECONDS = 60
+"""What has been up for so long is past its start."""
+HANGING_SECONDS = 10
+"""If it does not answer for so long then, it hangs: a server that was told to end by somebody else may neither end nor serve."""
 LOG_TAIL_LINES = 25
 
 
@@ -122,7 +126,7 @@ class Supervisor:
         return ProgramState(found["statename"], found["pid"], max(0, found["now"] - found["start"]) if found["pid"] else 0)
 
     def await_ready(self, name: str, check: Callable[[], None], seconds: float) -> None:
-        """Wait until program `name` runs and `check` returns.
+        """Wait until program `name` runs and `check` returns. One that was up long before and hangs is started anew, once.
 
         Args:
             check: asks the server; raises NotReady with what was wrong.
@@ -133,6 +137,7 @@ class Supervisor:
         """
         began = time.monotonic()
         lives: set[int] = set()
+        first = self.state(name)
         while True:
             state = self.state(name)
             lives |= {state.pid} - {0}
@@ -144,6 +149,10 @@ class Supervisor:
                 except NotReady as error:
                     reason = str(error)
             waited = time.monotonic() - began
+            if waited > HANGING_SECONDS and state.pid == first.pid and first.seconds >= LONG_UP_SECONDS:
+                self.stop(name)
+                self.start(name)
+                continue
             if waited > seconds or len(lives) > MOST_LIVES or state.name == "FATAL":
                 raise ServiceFailed(
                     f"{name} is not ready after {waited:.0f} s: {reason}. The end of its log:\n{self.log_tail(name)}\n",

@@ -22,10 +22,13 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from stratum.local import supervisor as supervisor_module
+from stratum.local.errors import ServiceFailed
 from stratum.local.identity import end_group, identity
 from stratum.local.ports import HOST
+from stratum.local.program import Program
 from stratum.local.services import LocalServices, running_services
-from stratum.local.supervisor import Supervisor
+from stratum.local.supervisor import NotReady, Supervisor
 from tests.e2e.platform import wait_for
 from tests.figures import report
 
@@ -48,6 +51,33 @@ def running(home: Path) -> Iterator[tuple[LocalServices, Supervisor]]:
         admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(30)
         query(services, "CREATE TABLE things (name text)")
         yield parts
+
+
+@pytest.mark.parametrize("is_long_up", [True, False])
+def test_a_server_that_hangs_is_started_anew_unless_it_has_only_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_long_up: bool
+) -> None:
+    monkeypatch.setattr(supervisor_module, "HANGING_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor_module, "LONG_UP_SECONDS", 0 if is_long_up else 60)
+    supervisor = Supervisor(tmp_path)
+    supervisor.launch([Program(name="hanging", argv=("/bin/sleep", "1000"), folder=tmp_path, stop_signal="KILL", settle_seconds=0)])
+    try:
+        supervisor.start("hanging")
+        wait_for(lambda: supervisor.state("hanging").name == "RUNNING", 20, lambda: "the program to run")
+        before = supervisor.state("hanging").pid
+
+        def check() -> None:
+            if supervisor.state("hanging").pid == before:
+                raise NotReady("it hangs")
+
+        if is_long_up:
+            supervisor.await_ready("hanging", check, 30)
+            assert psutil.pid_exists(before) is False
+        else:
+            with pytest.raises(ServiceFailed, match="it hangs"):
+                supervisor.await_ready("hanging", check, 3)
+    finally:
+        supervisor.shutdown()
 
 
 def query(services: LocalServices, statement: str, *values: object) -> list[str]:

@@ -1,6 +1,6 @@
 """Chaos row: a disk is full under a real Spark driver."""
 
-from tests.chaos.real_runs import real_runs
+from tests.chaos.real_runs import DRIVER_SECONDS, real_runs
 from tests.chaos.small_disk import small_disk
 from tests.chaos.stage import Stage
 from tests.chaos.table import RETRIED, fault
@@ -9,9 +9,6 @@ from tests.control_plane.waiting import eventually
 HASHES = "SELECT sha2(cast(n AS string), 256) AS h FROM (SELECT explode(sequence(1, 300000)) AS n FROM source LIMIT 300000)"
 NEEDING_ROOM = {"shuffled": f"SELECT count(DISTINCT h) AS hashes FROM ({HASHES})", "written": HASHES}
 """The one fills the disk with what it shuffles, the other with what it has not yet uploaded."""
-
-DRIVER_SECONDS = 300
-"""In which a driver starts, and ends, on a busy machine too."""
 
 
 @fault("the disk with a run's shuffle, spills and uploads is full", RETRIED)

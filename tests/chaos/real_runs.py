@@ -25,6 +25,8 @@ from tests.control_plane.waiting import eventually
 RESOURCES = Resources(
     driver_cores=1, driver_memory="512m", executor_instances=1, executor_cores=1, executor_memory="512m", shuffle_partitions=1
 )
+DRIVER_SECONDS = 300
+"""In which a driver starts, and ends, on a busy machine too."""
 
 
 @dataclass
@@ -75,7 +77,7 @@ async def real_runs(stage: Stage, jobs: Path, slots: int = 2) -> AsyncIterator[R
         cluster="chaos",
         jwks_url=f"{stage.caller.client.base_url}/.well-known/jwks.json",
         callback_base_url=str(stage.caller.client.base_url),
-        s3_endpoint=installation.s3_endpoint,
+        s3_endpoint=f"http://{stage.wire('run_s3').address}",
         s3_access_key=installation.s3_access_key,
         s3_secret_key=installation.s3_secret_key,
         jobs_dir=jobs,

@@ -91,7 +91,7 @@ def _wires(network: Network, installation: Installation) -> None:
         network.wire(f"{role}_postgres", installation.database_url)
     for role in ("relay", "reconcile"):
         network.wire(f"{role}_kafka", installation.kafka_bootstrap, kafka=True)
-    for role in ("api", "reconcile"):
+    for role in ("api", "reconcile", "run"):
         network.wire(f"{role}_s3", installation.s3_endpoint)
 
 

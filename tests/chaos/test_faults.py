@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.chaos import faults_acceptance, faults_disk, faults_runs, faults_sealing
+from tests.chaos import faults_acceptance, faults_disk, faults_runs, faults_sealing, faults_store
 from tests.chaos.fleet import whole
 from tests.chaos.ledger import Ledger
 from tests.chaos.stage import Stage
 from tests.chaos.table import FAULTS
 
-ROWS_OF = (faults_acceptance, faults_disk, faults_runs, faults_sealing)
+ROWS_OF = (faults_acceptance, faults_disk, faults_runs, faults_sealing, faults_store)
 """Their import fills the table."""
 
 

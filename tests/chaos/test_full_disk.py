@@ -1,104 +1,108 @@
-"""A full disk under a real PostgreSQL: first its tables cannot grow, then its log cannot, and it falls and cannot rise again."""
+"""A full disk under each real server: PostgreSQL, Kafka, SeaweedFS. What was accepted ends rightly once there is room."""
 
+import asyncio
+import os
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
-from stratum.local.ports import choose_port
+from contracts.command import Command
 from stratum.local.postgres import SUPERUSER, Postgres
-from stratum.local.supervisor import Supervisor
-from tests.chaos.small_disk import SmallDisk, small_disk
+from tests.chaos.fleet import Fleet, whole
+from tests.chaos.real_runs import DRIVER_SECONDS, real_runs
+from tests.chaos.servers import broker_on, database_on, store_on
+from tests.chaos.small_disk import small_disk
 from tests.chaos.stage import Stage, staged
+from tests.control_plane.caller import BUCKET, ENTITY, VERSION, parquet
 from tests.control_plane.conftest import new_installation
+from tests.control_plane.installation import Installation
 from tests.control_plane.waiting import eventually
 from tests.services import Services
 
-DISK_MEBIBYTES = 320
+FULL = "No space left on device"
+DATABASE_MEBIBYTES = 320
+BROKER_MEBIBYTES = 64
+STORE_MEBIBYTES = 1024
+"""Of which SeaweedFS keeps 512 free of its own accord."""
+MANY = 40
+RECOVERY_SECONDS = 180
+"""In which a supervisor, who waits a second longer after each start that failed, has started a server again, and it serves."""
 QUICK_SECONDS = 10
 """Within it every answer came, whatever the database did: its statements may take fifteen seconds."""
+
 _NEXT_SEGMENT = "SELECT pg_switch_wal(), pg_logical_emit_message(true, 'chaos', 'a record for the next segment')"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A PostgreSQL that is started again whenever it falls."""
-
-    postgres: Postgres
-    supervisor: Supervisor
-
-    @property
-    def log(self) -> str:
-        """All that it said."""
-        return self.supervisor.log_file("postgres").read_text(errors="replace")
-
-    async def use_up_its_log(self) -> None:
-        """Make it need a new segment of its write-ahead log again and again, until it falls for want of one."""
-        try:
-            connection = await asyncpg.connect(self.postgres.url, user=SUPERUSER, password=self.postgres.superuser_password, timeout=5)
-            for _ in range(100):
-                await connection.execute(_NEXT_SEGMENT, timeout=30)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            return
-        raise AssertionError("there was always room for its log")
-
-
-@contextmanager
-def server_on(disk: SmallDisk, home: Path) -> Iterator[Server]:
-    """A PostgreSQL with its data on the disk, inside the block."""
-    postgres = Postgres(disk.folder / "postgres", choose_port(set()), "password", "superuser-password")
-    postgres.prepare()
-    supervisor = Supervisor(home)
-    supervisor.launch([postgres.program()])
-    try:
-        supervisor.start("postgres")
-        with ThreadPoolExecutor(1) as thread:  # it runs an event loop of its own, and the test runs in one
-            thread.submit(supervisor.await_ready, "postgres", postgres.check, 60).result()
-            thread.submit(postgres.ensure_roles).result()
-        yield Server(postgres, supervisor)
-    finally:
-        disk.make_room()
-        supervisor.shutdown()
+_PADDING = {"padding": "x" * 60}
+_UNPUBLISHED = "SELECT count(*) FROM outbox WHERE process_id = ANY($1::uuid[]) AND published_at IS NULL"
 
 
 async def asked(stage: Stage, number: int) -> httpx.Response:
     """The answer to a new request: accepted, or refused in a way that says when to come again; soon in any case."""
-    answer = await stage.caller.run(number, output_dataset=f"filtered-{number}", labels={"padding": "x" * 60})
+    answer = await stage.caller.run(number, output_dataset=f"filtered-{number}", labels=_PADDING)
     assert answer.elapsed.total_seconds() < QUICK_SECONDS, answer.text
     if answer.status_code == 202:
         stage.ledger.accepted.append(answer.json()["id"])
-        return answer
+    else:
+        assert_comes_again(answer)
+    return answer
+
+
+def assert_comes_again(answer: httpx.Response) -> None:
+    """Refused, in a way that says when to come again."""
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["Retry-After"]) >= 1
-    return answer
+
+
+async def use_up_its_log(postgres: Postgres) -> None:
+    """Make it need a new segment of its write-ahead log again and again, until it falls for want of one."""
+    try:
+        connection = await asyncpg.connect(postgres.url, user=SUPERUSER, password=postgres.superuser_password, timeout=5)
+        for _ in range(100):
+            await connection.execute(_NEXT_SEGMENT, timeout=30)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return
+    raise AssertionError("there was always room for its log")
+
+
+def use_up_its_pages(installation: Installation) -> None:
+    """Put small objects until it has refused many: what it has begun to fill may have room for some more."""
+    refused = 0
+    for number in range(1000):
+        try:
+            installation.s3.put_object(Bucket=BUCKET, Key=f"ballast/{number}", Body=os.urandom(200))
+        except ClientError as error:
+            refused += error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+        if refused == MANY:
+            return
+    raise AssertionError("there was always room for objects")
 
 
 @pytest.mark.slow
 async def test_a_full_disk_under_the_database(services: Services, signing_key_file: str, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", DISK_MEBIBYTES) as disk, server_on(disk, tmp_path / "server") as server:
-        installation = await new_installation(replace(services, database_url=server.postgres.url), None, signing_key_file)
+    """First its tables cannot grow, then its log cannot, and it falls and cannot rise again."""
+    with small_disk(tmp_path / "disk", DATABASE_MEBIBYTES) as disk, database_on(disk, tmp_path / "server") as server:
+        installation = await new_installation(replace(services, database_url=server.service.url), None, signing_key_file)
         async with staged(installation, tmp_path) as stage:
             await stage.accept(2)
             assert disk.fill() > 0
             for number in range(2, 300):
                 if (await asked(stage, number)).status_code == 503:
                     break
-            assert re.search("ERROR: .*No space left on device", server.log), "its tables always had room"
+            assert re.search(f"ERROR: .*{FULL}", server.log), "its tables always had room"
             assert len(stage.ledger.accepted) >= 2
 
-            await server.use_up_its_log()
-            assert re.search("PANIC: .*No space left on device", server.log), "it did not fall"
+            await use_up_its_log(server.service)
+            assert re.search(f"PANIC: .*{FULL}", server.log), "it did not fall"
             assert (await asked(stage, 300)).status_code == 503
             assert (await stage.caller.get("/v1/processes")).status_code == 503
 
             disk.make_room()
-            await eventually(lambda: _accepts(stage), 60, "an acceptance")
+            await eventually(lambda: _accepts(stage), RECOVERY_SECONDS, "an acceptance")
             async with installation.sql() as stage.sql:
                 # what was refused with "the outcome is unknown" may be there too, and must end as well
                 rows = await stage.sql.fetch("SELECT id FROM processes WHERE tenant = $1", stage.caller.tenant)
@@ -111,3 +115,110 @@ async def test_a_full_disk_under_the_database(services: Services, signing_key_fi
 
 async def _accepts(stage: Stage) -> bool:
     return (await asked(stage, 301)).status_code == 202
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_a_full_disk_under_the_broker(services: Services, template: str, signing_key_file: str, tmp_path: Path) -> None:
+    """It cannot append, falls and cannot rise again; requests are accepted all the while, and their commands come once it is back."""
+    with small_disk(tmp_path / "disk", BROKER_MEBIBYTES) as disk, broker_on(disk, tmp_path / "server") as server:
+        its_own = replace(services, kafka_bootstrap=server.service.bootstrap)
+        async with staged(await new_installation(its_own, template, signing_key_file), tmp_path) as stage:
+            ids = await stage.accept(2)
+            await stage.settled(ids)
+            stage.fleet.play = _unheralded
+            lives = {server.pid}
+            assert disk.fill() > 0
+
+            async def fallen_twice() -> bool:
+                ids.append((await stage.caller.accepted(len(ids)))["id"])
+                lives.add(server.pid)
+                return len(lives - {0}) == 3
+
+            await eventually(fallen_twice, RECOVERY_SECONDS, "two falls of the broker", pause=1)
+            assert FULL in server.log
+            assert await stage.sql.fetchval(_UNPUBLISHED, ids) > 0, "all of it was published"
+            assert not await server.serves()
+
+            disk.make_room()
+            await eventually(server.serves, RECOVERY_SECONDS, "a broker that was started again", pause=0.5)
+            stage.fleet.play = whole
+            ids += await stage.accept(1, first=len(ids))
+            assert await stage.verdict(ids, RECOVERY_SECONDS) == []
+            assert all(stage.launcher.commands(process_id) for process_id in ids)
+            for part in (stage.relay, stage.reconcile):
+                part.check()
+
+
+async def _unheralded(fleet: Fleet, command: Command) -> None:
+    """A run whose launcher has no way to tell of it; its own reports go another."""
+    driver = fleet.driver(command)
+    if (await fleet.started(driver)).is_success:
+        await fleet.finished(driver, await driver.make())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_a_full_disk_under_the_store(services: Services, template: str, signing_key_file: str, tmp_path: Path) -> None:
+    """An upload, its seal, the seal of a run, and the writes of a real run meet it: each is told, and is done once there is room."""
+    files = {"part-00000.parquet": parquet()}
+    with small_disk(tmp_path / "disk", STORE_MEBIBYTES) as disk, store_on(disk, tmp_path / "server") as server:
+        store = server.service
+        its_own = replace(services, s3_endpoint=store.endpoint, s3_access_key=store.access_key, s3_secret_key=store.secret_key)
+        installation = (await new_installation(its_own, template, signing_key_file)).but(retry_delay_seconds=60)
+        async with staged(installation, tmp_path) as stage, real_runs(stage, tmp_path / "jobs") as runs:
+            written, full = asyncio.Event(), asyncio.Event()
+
+            async def play(fleet: Fleet, command: Command) -> None:
+                if command.action == "sql":
+                    await runs.play(fleet, command)
+                    return
+                driver = fleet.driver(command)
+                await fleet.started(driver)
+                reference = await driver.make()
+                written.set()
+                await full.wait()
+                await fleet.finished(driver, reference)
+
+            stage.fleet.play = play
+            sent = await stage.caller.begin_upload("sent")
+            unsent = await stage.caller.announce(files, "unsent")
+            (sealing,) = await stage.accept(1)
+            await asyncio.wait_for(written.wait(), 60)
+            assert disk.fill() > 0
+            await asyncio.to_thread(use_up_its_pages, installation)
+            full.set()
+
+            (put,) = await stage.caller.put(unsent, files)
+            assert put.status_code >= 500, put.text
+            assert_comes_again(await stage.caller.post(f"{sent['path']}/seal"))
+            answer = await stage.caller.run(action="sql", parameters={"query": "SELECT * FROM source"}, output_dataset="copied")
+            assert answer.status_code == 202, answer.text
+            writing = str(answer.json()["id"])
+            stage.ledger.accepted.append(writing)
+            await eventually(lambda: _failed(stage, writing), DRIVER_SECONDS, "a run that could not write")
+            assert await stage.sql.fetchval("SELECT error_class FROM attempts WHERE process_id = $1", writing) == "STORAGE_UNAVAILABLE"
+            assert (await stage.caller.process(sealing))["reason"].endswith("their seal waits for the object store")
+            assert re.search(FULL, server.log, re.IGNORECASE)
+            for name in ("sent", "unsent", "copied", "filtered-0"):
+                assert (await stage.caller.get(_path(name))).status_code == 404
+
+            disk.make_room()
+            server.start_again()  # where its index of names could not be written, it would refuse for as long as it lives
+            (put,) = await stage.caller.put(unsent, files)
+            assert put.is_success, put.text
+            for upload in (sent, unsent):
+                await stage.caller.ok("POST", f"{upload['path']}/seal")
+            ids = [sealing, writing]
+            assert await stage.verdict(ids, DRIVER_SECONDS) == []
+            assert [(await stage.caller.process(process_id))["state"] for process_id in ids] == ["succeeded", "succeeded"]
+            for part in (stage.relay, stage.reconcile):
+                part.check()
+
+
+def _path(dataset: str) -> str:
+    return f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/{dataset}"
+
+
+async def _failed(stage: Stage, process_id: str) -> Any:
+    return await stage.sql.fetchval("SELECT count(*) = 1 FROM attempts WHERE process_id = $1 AND state = 'failed'", process_id)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import ssl
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -67,16 +68,26 @@ class Caller:
         assert answer.is_success, answer.text
         return answer.json()
 
+    async def announce(self, files: Mapping[str, bytes], dataset: str = "source", version: str = VERSION, entity: str = ENTITY) -> Any:
+        """An upload of these files, its `path` added; nothing is PUT yet."""
+        path = f"/v1/entities/{entity}/versions/{version}/datasets/{dataset}/uploads"
+        upload = await self.ok("POST", path, {"files": [announced(name, data) for name, data in files.items()]})
+        return {**upload, "path": f"{path}/{upload['upload_id']}"}
+
+    @staticmethod
+    async def put(upload: dict[str, Any], files: Mapping[str, bytes]) -> list[httpx.Response]:
+        """PUT the files of an upload; returns what the store answered to each."""
+        async with httpx.AsyncClient(verify=_NO_TLS, timeout=30) as store:
+            targets = upload["files"]
+            return [await store.put(target["url"], content=files[target["name"]], headers=target["headers"]) for target in targets]
+
     async def begin_upload(self, dataset: str = "source", *files: bytes, version: str = VERSION, entity: str = ENTITY) -> dict[str, Any]:
         """Announce the files and PUT them; returns the upload, its `path` added."""
-        path = f"/v1/entities/{entity}/versions/{version}/datasets/{dataset}/uploads"
         named = {f"part-{number:05}.parquet": data for number, data in enumerate(files or (parquet(),))}
-        upload = await self.ok("POST", path, {"files": [announced(name, data) for name, data in named.items()]})
-        async with httpx.AsyncClient(verify=_NO_TLS) as store:
-            for target in upload["files"]:
-                put = await store.put(target["url"], content=named[target["name"]], headers=target["headers"])
-                assert put.is_success, put.text
-        return {**upload, "path": f"{path}/{upload['upload_id']}"}
+        upload = await self.announce(named, dataset, version, entity)
+        for answer in await self.put(upload, named):
+            assert answer.is_success, answer.text
+        return dict(upload)
 
     async def ingest(self, dataset: str = "source", *files: bytes, version: str = VERSION, entity: str = ENTITY) -> dict[str, Any]:
         """A sealed dataset."""

@@ -34,7 +34,7 @@ MOST_LIVES = 3
 LONG_UP_SECONDS = 60
 """What has been up for so long is past its start."""
 HANGING_SECONDS = 10
-"""If it does not answer for so long then, it hangs: a server that was told to end by somebody else may neither end nor serve."""
+"""If it has not answered for so long by then, it hangs: a server that was told to end by somebody else may neither end nor serve."""
 LOG_TAIL_LINES = 25
 
 
@@ -126,7 +126,7 @@ class Supervisor:
         return ProgramState(found["statename"], found["pid"], max(0, found["now"] - found["start"]) if found["pid"] else 0)
 
     def await_ready(self, name: str, check: Callable[[], None], seconds: float) -> None:
-        """Wait until program `name` runs and `check` returns. One that was up long before and hangs is started anew, once.
+        """Wait until program `name` runs and `check` returns. One that was up before and hangs is started anew, once.
 
         Args:
             check: asks the server; raises NotReady with what was wrong.
@@ -149,7 +149,7 @@ class Supervisor:
                 except NotReady as error:
                     reason = str(error)
             waited = time.monotonic() - began
-            if waited > HANGING_SECONDS and state.pid == first.pid and first.seconds >= LONG_UP_SECONDS:
+            if waited > HANGING_SECONDS and state.seconds >= LONG_UP_SECONDS and first.seconds > 1 and state.pid == first.pid:
                 self.stop(name)
                 self.start(name)
                 continue

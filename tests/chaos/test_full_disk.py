@@ -58,10 +58,14 @@ def assert_comes_again(answer: httpx.Response) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def use_up_its_log(postgres: Postgres) -> None:
-    """Make it need a new segment of its write-ahead log again and again, until it falls for want of one."""
+async def superuser(postgres: Postgres) -> asyncpg.Connection:
+    """A connection to make before the disk is full: then a new one may be refused for want of room for a cache."""
+    return await asyncpg.connect(postgres.url, user=SUPERUSER, password=postgres.superuser_password, timeout=20)
+
+
+async def use_up_its_log(connection: asyncpg.Connection) -> None:
+    """Make the database need a new segment of its write-ahead log again and again, until it falls for want of one."""
     try:
-        connection = await asyncpg.connect(postgres.url, user=SUPERUSER, password=postgres.superuser_password, timeout=5)
         for _ in range(100):
             await connection.execute(_NEXT_SEGMENT, timeout=30)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -89,6 +93,8 @@ async def test_a_full_disk_under_the_database(services: Services, signing_key_fi
         installation = await new_installation(replace(services, database_url=server.service.url), None, signing_key_file)
         async with staged(installation, tmp_path) as stage:
             await stage.accept(2)
+            connection = await superuser(server.service)
+            await connection.execute(_NEXT_SEGMENT)  # a whole one, so that its log has room for longer than its tables
             assert disk.fill() > 0
             for number in range(2, 300):
                 if (await asked(stage, number)).status_code == 503:
@@ -96,7 +102,7 @@ async def test_a_full_disk_under_the_database(services: Services, signing_key_fi
             assert re.search(f"ERROR: .*{FULL}", server.log), "its tables always had room"
             assert len(stage.ledger.accepted) >= 2
 
-            await use_up_its_log(server.service)
+            await use_up_its_log(connection)
             assert re.search(f"PANIC: .*{FULL}", server.log), "it did not fall"
             assert (await asked(stage, 300)).status_code == 503
             assert (await stage.caller.get("/v1/processes")).status_code == 503

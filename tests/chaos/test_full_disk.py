@@ -33,8 +33,8 @@ STORE_MEBIBYTES = 1024
 MANY = 40
 RECOVERY_SECONDS = 180
 """In which a supervisor, who waits a second longer after each start that failed, has started a server again, and it serves."""
-QUICK_SECONDS = 10
-"""Within it every answer came, whatever the database did: its statements may take fifteen seconds."""
+QUICK_SECONDS = 25
+"""Within it every answer came, whatever the database did: a statement may take fifteen seconds, and a connection is waited for."""
 
 _NEXT_SEGMENT = "SELECT pg_switch_wal(), pg_logical_emit_message(true, 'chaos', 'a record for the next segment')"
 _PADDING = {"padding": "x" * 60}

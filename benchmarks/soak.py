@@ -89,7 +89,7 @@ async def soak(platform: Platform, minutes: float, kill_every: float, seed: int)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_load(platform, done, random.Random(chance.random()), stop))
         tasks.create_task(_kill(platform, done, random.Random(chance.random()), kill_every, stop))
-        tasks.create_task(_sample(platform, samples, stop))
+        tasks.create_task(_sample(platform, samples, min(3, minutes * 60 / 40), stop))
         tasks.create_task(_tell(done, minutes, stop))
         await asyncio.sleep(minutes * 60)
         stop.set()
@@ -198,8 +198,8 @@ def _is_run(platform: Platform, process: psutil.Process) -> bool:
         return False
 
 
-async def _sample(platform: Platform, samples: Samples, stop: asyncio.Event) -> None:
-    while not await _pause(stop, 3):
+async def _sample(platform: Platform, samples: Samples, every: float, stop: asyncio.Event) -> None:
+    while not await _pause(stop, every):
         await samples.take(platform.document["pids"])
 
 

@@ -176,26 +176,12 @@ async def _kill(platform: Platform, done: Soak, chance: random.Random, every: fl
         pids = (await asyncio.to_thread(platform.up))["pids"]
         victim, sent = chance.choice((*PARTS, DRIVER)), chance.choice((signal.SIGKILL, signal.SIGTERM))
         try:
-            psutil.Process(pids[victim] if victim != DRIVER else await asyncio.to_thread(_driver, platform, chance)).send_signal(sent)
-        except psutil.NoSuchProcess:
+            victims = await asyncio.to_thread(platform.drivers) if victim == DRIVER else [psutil.Process(pids[victim])]
+            chance.choice(victims).send_signal(sent)
+        except (psutil.NoSuchProcess, IndexError):  # it has ended by itself; nothing runs
             continue
         name = f"{victim} {sent.name}"
         done.kills[name] = done.kills.get(name, 0) + 1
-
-
-def _driver(platform: Platform, chance: random.Random) -> int:
-    """The pid of a run's JVM; raises `NoSuchProcess` when there is none."""
-    drivers = [process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "java" and _is_run(platform, process)]
-    if not drivers:
-        raise psutil.NoSuchProcess(0)
-    return chance.choice(drivers)
-
-
-def _is_run(platform: Platform, process: psutil.Process) -> bool:
-    try:
-        return process.environ().get("STRATUM_JOB_FOLDER", "").startswith(str(platform.home))
-    except psutil.Error:
-        return False
 
 
 async def _sample(platform: Platform, samples: Samples, every: float, stop: asyncio.Event) -> None:

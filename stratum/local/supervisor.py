@@ -149,7 +149,8 @@ class Supervisor:
                 except NotReady as error:
                     reason = str(error)
             waited = time.monotonic() - began
-            if waited > HANGING_SECONDS and state.seconds >= LONG_UP_SECONDS and first.seconds > 1 and state.pid == first.pid:
+            was_up_before = state.pid == first.pid and first.seconds > 1
+            if was_up_before and state.seconds >= LONG_UP_SECONDS and waited > HANGING_SECONDS:
                 self.stop(name)
                 self.start(name)
                 continue

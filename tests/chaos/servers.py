@@ -1,5 +1,6 @@
 """The local platform's servers, each with its data on a small disk, under a supervisor that starts it again whenever it falls."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ class Server(Generic[S]):
     async def serves(self) -> bool:
         """Whether it answers as it should."""
         try:
-            _in_a_thread(self.service.check)
+            await asyncio.to_thread(self.service.check)
         except NotReady:
             return False
         return True

@@ -1,9 +1,7 @@
 """A release on services of one's own: hooks prepare it before anything else is there, a private authority vouches for its store."""
 
-import base64
 import json
 import secrets
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from tests.cluster.cluster import Cluster, PortForward, free_port
+from tests.cluster.cluster import PortForward, free_port
 from tests.cluster.release import CHART, NAMESPACE, VALUES, Release
 from tests.cluster.release import NAME as SERVICES
+from tests.control_plane.installation import write_signing_key
 from tests.e2e.platform import Installation
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -22,15 +21,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 NAME = PLACE = "stratum-external"
 TENANT, RUNS, BUCKET, DATABASE = "acme", "stratum-external-acme", "acme-data", "external"
 STORE = f"store.{PLACE}.svc"
-
-
-class External(Installation):
-    """The release, as its tenant's administrator sees it; `trusted` is the file with the authority."""
-
-    def __init__(self, cluster: Cluster, trusted: Path, document: dict[str, Any], environment: dict[str, str]) -> None:
-        super().__init__(environment, document)
-        self.cluster = cluster
-        self.trusted = trusted
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +55,12 @@ def store(release: Release, authority: trustme.CA) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def external(
     release: Release, store: dict[str, Any], authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[External]:
+) -> Iterator[Installation]:
     """The chart without `dev`: PostgreSQL and Kafka are another release's, the store is behind TLS."""
     cluster, folder = release.cluster, tmp_path_factory.mktemp("external")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     token = secrets.token_hex(32)
-    _make_secrets(release, store, token)
+    _make_secrets(release, store, token, folder)
     values = {
         "dev": {"enabled": False},
         "clusterName": NAME,
@@ -105,12 +95,12 @@ def external(
             "STRATUM_TOKEN": token,
             "SSL_CERT_FILE": str(folder / "ca.pem"),
         }
-        yield External(cluster, folder / "ca.pem", document, environment)
+        yield Installation(environment, document)
     cluster.helm("uninstall", NAME, "-n", PLACE, "--wait", "--timeout", "5m")
 
 
 @pytest.fixture(scope="module")
-def done(external: External, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def done(external: Installation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run with two executors that read and wrote the store."""
     file = tmp_path_factory.mktemp("orders") / "orders.csv"
     file.write_text("".join(["order,amount\n", *(f"{number},{number}\n" for number in range(100))]))
@@ -126,47 +116,49 @@ def done(external: External, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return external.wait(process["id"], "succeeded")
 
 
-def test_a_run_reads_and_writes_a_store_that_a_private_authority_vouches_for(external: External, done: dict[str, Any]) -> None:
+def test_a_run_reads_and_writes_a_store_that_a_private_authority_vouches_for(external: Installation, done: dict[str, Any]) -> None:
     assert done["artifacts"][0]["rows"] == 10
     assert done["artifacts"][0]["location"].startswith(f"s3://{BUCKET}/shop/v1/large/")
     external.assert_sealed_exactly(done)
     assert external.json("head", "shop", "v1", "large")
 
 
-def test_its_log_was_shipped_there(external: External, done: dict[str, Any]) -> None:
+def test_its_log_was_shipped_there(external: Installation, done: dict[str, Any]) -> None:
     assert '"event": "finished"' in external.cli("logs", done["id"]).stdout
 
 
-def test_without_the_authority_nobody_here_trusts_the_store(external: External, done: dict[str, Any]) -> None:
+def test_without_the_authority_nobody_here_trusts_the_store(external: Installation, done: dict[str, Any]) -> None:
     """The control: the certificate is not one that is trusted anyway."""
     stranger = Installation({name: text for name, text in external._environment.items() if name != "SSL_CERT_FILE"}, external.document)
     assert "certificate" in stranger.cli("head", "shop", "v1", "large", code=5).stderr.lower()
 
 
-def test_hooks_that_went_well_leave_nothing(external: External) -> None:
-    assert external.cluster.items("jobs", PLACE) == []
+@pytest.mark.usefixtures("external")
+def test_hooks_that_went_well_leave_nothing(release: Release) -> None:
+    assert release.cluster.items("jobs", PLACE) == []
 
 
-def test_the_releases_own_checks(external: External) -> None:
-    tested = external.cluster.helm("test", NAME, "-n", PLACE, "--logs", "--timeout", "8m", check=False)
+@pytest.mark.usefixtures("external")
+def test_the_releases_own_checks(release: Release) -> None:
+    tested = release.cluster.helm("test", NAME, "-n", PLACE, "--logs", "--timeout", "8m", check=False)
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert '"fail": 0' in tested.stdout
 
 
-def test_an_upgrade_runs_the_hooks_again_and_keeps_everything(external: External, done: dict[str, Any]) -> None:
-    external.cluster.helm(
+def test_an_upgrade_runs_the_hooks_again_and_keeps_everything(release: Release, external: Installation, done: dict[str, Any]) -> None:
+    release.cluster.helm(
         "upgrade", NAME, str(CHART), "-n", PLACE, "--reuse-values", "--set", "relay.maxInFlight=150", "--wait", "--timeout", "10m"
     )
     assert external.get(done["id"]) == done
 
 
-def _make_secrets(release: Release, store: dict[str, Any], token: str) -> None:
+def _make_secrets(release: Release, store: dict[str, Any], token: str, folder: Path) -> None:
     """What the manual says to make by hand, and a database."""
     sql = (f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE}")
     for statement in sql:
         release.cluster.kubectl("exec", "-n", NAMESPACE, f"{SERVICES}-postgresql-0", "--", "psql", "-U", "stratum", "-c", statement)
     url = urlsplit(release.secret(f"{SERVICES}-postgresql")["database-url"])
-    key = subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519"], capture_output=True, text=True, check=True).stdout
+    key = Path(write_signing_key(folder / "signing-key.pem")).read_text()
     keys = {"access-key": store["access_key"], "secret-key": store["secret_key"]}
     for document in (
         _secret(PLACE, "database", {"database-url": url._replace(path=f"/{DATABASE}").geturl()}),
@@ -178,8 +170,7 @@ def _make_secrets(release: Release, store: dict[str, Any], token: str) -> None:
 
 
 def _secret(namespace: str, name: str, texts: dict[str, str]) -> dict[str, Any]:
-    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": texts}
 
 
 def _minio() -> dict[str, Any]:

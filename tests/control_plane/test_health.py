@@ -1,11 +1,13 @@
 """What operators look at."""
 
 import asyncio
+from functools import partial
 
 import httpx
 import jwt
 import pytest
 from jwt.algorithms import OKPAlgorithm
+from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.states import ProcessState
@@ -67,7 +69,10 @@ async def test_each_answer_has_its_trace_id(bare: Caller) -> None:
     assert len(others) == 2
 
 
-async def test_a_defect_is_answered_without_its_details_and_with_its_trace_id(still: Installation) -> None:
+async def test_a_defect_is_answered_without_its_details_and_with_its_trace_id_and_counted(still: Installation) -> None:
+    counted = partial(REGISTRY.get_sample_value, "stratum_http_request_seconds_count")
+    labels = {"method": "GET", "route": "/v1/processes", "status": "500"}
+    before = counted(labels) or 0
     async with still.api() as client, still.sql() as sql:
         caller = await still.tenant(client)
         await sql.execute("DROP VIEW process_view")
@@ -76,6 +81,7 @@ async def test_a_defect_is_answered_without_its_details_and_with_its_trace_id(st
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:stratum:problem:internal")
     assert "process_view" not in answer.text
     assert answer.headers["X-Trace-Id"]
+    assert counted(labels) == before + 1
 
 
 async def test_whoever_asks_often_does_not_ask_the_database_as_often() -> None:

@@ -16,6 +16,9 @@ import psutil
 import pytest
 from botocore.config import Config
 
+from launcher.process.folder import MARKER
+from launcher.process.identity import marked_processes
+
 STRATUM = str(Path(sys.executable).with_name("stratum"))
 FINAL = ("succeeded", "failed", "cancelled")
 
@@ -154,13 +157,19 @@ class Platform(Installation):
         for classes in cache.glob(f"*.stratum-{process['id'].replace('-', '')}-0-1.classes"):
             _await_archive(cache / f"{classes.name.partition('.')[0]}.jsa")
 
+    def drivers(self, job: str = "") -> list[psutil.Process]:
+        """The JVMs of running drivers, of all jobs or of one."""
+        jobs = self.home.resolve()
+        marked = [(process, Path(folder)) for process, folder in marked_processes(MARKER)]
+        return [process for process, folder in marked if folder.is_relative_to(jobs) and folder.name.endswith(job) and _is_java(process)]
+
     def driver(self, process_id: str, attempt: int = 1) -> psutil.Process:
         """The JVM of a running attempt's driver."""
         job = f"stratum-{process_id.replace('-', '')}-0-{attempt}"
         found: list[psutil.Process] = []
 
         def there() -> bool:
-            found[:] = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "java" and _marked(p, job)]
+            found[:] = self.drivers(job)
             return bool(found)
 
         wait_for(there, 60, lambda: f"a driver of {job}")
@@ -186,10 +195,10 @@ def _hurry(key: str) -> None:
                     os.setpriority(os.PRIO_PROCESS, thread.id, -5)
 
 
-def _marked(process: psutil.Process, job: str) -> bool:
+def _is_java(process: psutil.Process) -> bool:
     try:
-        return process.environ().get("STRATUM_JOB_FOLDER", "").endswith(job)
-    except psutil.Error:
+        return bool(process.name() == "java")
+    except psutil.NoSuchProcess:
         return False
 
 

@@ -69,6 +69,7 @@ def _granted(command: Command, settings: Settings, control_plane: ControlPlane, 
             try:
                 proposal = Run(command, settings, grant, tracker, heartbeats).propose()
             except (Exception, Terminated) as error:
+                heartbeats.stop()  # none may come after the report of the end
                 heartbeats.check()  # a cancelled Spark job is a consequence of the loss, not a failure
                 return _report_failure(control_plane, error if isinstance(error, Terminated) else executors.failure or error)
         heartbeats.check()

@@ -3,10 +3,11 @@
 import asyncpg
 import pytest
 
+from control_plane.deadlines import enforce_deadlines
 from tests.control_plane.caller import Caller
+from tests.control_plane.installation import Installation
 from tests.control_plane.launcher import Launcher
 from tests.control_plane.steps import Steps
-from tests.control_plane.waiting import eventually
 
 
 async def test_a_run_that_takes_longer_than_its_time_limit(steps: Steps, acme: Caller, launcher: Launcher, sql: asyncpg.Connection) -> None:
@@ -57,21 +58,17 @@ async def test_a_job_that_does_not_start_in_time(steps: Steps, acme: Caller, lau
 
 
 async def test_an_attempt_that_cannot_be_ended_keeps_no_other_from_its_end(
-    steps: Steps, acme: Caller, sql: asyncpg.Connection, capsys: pytest.CaptureFixture[str]
+    platform: Installation, steps: Steps, acme: Caller, sql: asyncpg.Connection
 ) -> None:
     ids = [(await steps.running(number)).command.process_id for number in (1, 2, 3)]
     sound, troubled = ids[1], [ids[0], ids[2]]  # in whatever order they are looked at, one of these comes before it
     await sql.execute("""UPDATE steps SET limits = limits || '{"time_limit_seconds": "soon"}' WHERE process_id = ANY($1)""", troubled)
     await sql.execute("UPDATE attempts SET deadline = clock_timestamp() - interval '61 seconds' WHERE process_id = ANY($1)", ids)
     await acme.until(str(sound), "failed")
-    said = ""
-
-    async def told() -> bool:
-        nonlocal said
-        said += "".join(capsys.readouterr())
-        return all(f"process {process_id}, attempt 1" in said for process_id in troubled)
-
-    await eventually(told, 30, "the log to name both")
-    assert "work met a defect" in said
+    async with platform.reconciler() as reconciler:
+        with pytest.raises(ExceptionGroup) as met:
+            await enforce_deadlines(reconciler)
+    said = {note for defect in met.value.exceptions for note in defect.__notes__}
+    assert said == {f"process {process_id}, attempt 1" for process_id in troubled}
     for process_id in troubled:
         assert (await acme.process(str(process_id)))["state"] == "running"

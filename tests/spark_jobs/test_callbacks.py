@@ -92,6 +92,7 @@ def test_a_run_without_grant_touches_nothing(server: CallbackServer) -> None:
 def test_what_needs_no_spark_to_be_seen_is_reported_without(
     server: CallbackServer, action: str, parameters: dict[str, str], rows: int, error_class: str
 ) -> None:
+    server.heartbeat_seconds = 0.001  # so that one that is sent after the end is seen
     nowhere = Settings(s3_endpoint="http://127.0.0.1:9", s3_access_key="a", s3_secret_key="b")
     work = command(server.url, ROOT, action, parameters, INPUT.model_copy(update={"rows": rows}))
     assert run(work, nowhere) is ExitCode.FAILED

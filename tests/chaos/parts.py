@@ -34,7 +34,8 @@ class Part:
     def check(self) -> None:
         """Fail if it ended by itself."""
         if self._process is not None:
-            assert self._process.exitcode is None, f"{self.role} ended by itself with {self._process.exitcode}; see {self._start[2]}"
+            code, said = self._process.exitcode, Path(self._start[2]).read_text(errors="replace")
+            assert code is None, f"{self.role} ended by itself with {code}; it said at last:\n{said[-2000:]}"
 
     def kill(self) -> None:
         """`kill -9`."""

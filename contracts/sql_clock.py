@@ -46,26 +46,19 @@ def means_present_time(text: str) -> bool:
 
 def present_times(tree: exp.Expr) -> Iterator[exp.Expr]:
     """The constant texts in `tree` that are made the present time there, as far as the query alone tells."""
-    for node in tree.walk():
-        yield from (text for text in map(_bare, _read_as_time(node)) if _is_text(text) and means_present_time(text.name))
+    return (node for node in tree.walk() if _is_text(node) and means_present_time(node.name) and _becomes_time(node))
 
 
-def _read_as_time(node: exp.Expr) -> list[exp.Expr]:
-    """What `node` makes a time of."""
-    if isinstance(node, exp.Cast) and node.to.this in _TIMES:
-        return [node.this]
-    if isinstance(node, exp.Extract):
-        return [node.expression]
-    if isinstance(node, exp.Anonymous) and node.name.lower() in _READ_TEXT:
-        return list(node.expressions)
-    return []
-
-
-def _bare(value: exp.Expr) -> exp.Expr:
-    """`value` without parentheses and casts around it."""
-    while isinstance(value, exp.Paren | exp.Cast):
-        value = value.this
-    return value
+def _becomes_time(text: exp.Expr) -> bool:
+    """Whether what stands around `text`, with only parentheses and casts between, makes a time of it."""
+    value = text
+    while isinstance(around := value.parent, exp.Paren | exp.Cast) and value is around.this:
+        if isinstance(around, exp.Cast) and around.to.this in _TIMES:
+            return True
+        value = around
+    if isinstance(around, exp.Extract):
+        return value is around.expression
+    return isinstance(around, exp.Anonymous) and around.name.lower() in _READ_TEXT and value.arg_key == "expressions"
 
 
 def _is_text(value: exp.Expr) -> bool:

@@ -1,0 +1,101 @@
+"""Spark's SQL as the guard reads it: no function is known, and reading takes work in proportion to the text.
+
+sqlglot tries one reading after another, and each attempt may hold further attempts: nested `struct(`, `date(` or `decimal(`
+double or treble its work with every level. So work is counted, and ends at a number of steps that follows from the text alone.
+"""
+
+from typing import Any
+
+from sqlglot import exp
+from sqlglot.dialects.spark import Spark
+from sqlglot.parsers.spark import SparkParser
+from sqlglot.tokens import Token, TokenType
+
+from contracts.errors import ContractError
+
+FEWEST_STEPS = 20_000
+STEPS_PER_CHARACTER = 5
+"""Of them one is for the tokenizer; a plain query takes about two steps for each word of it."""
+_CHARACTERS_PER_STEP = 256
+"""A word may be as long as the text, and is compared with keywords each time it is read."""
+_MAX_INTERVAL_LENGTH = 200
+
+
+class TooMuchWork(ContractError):
+    """A text takes more steps to read than its length allows."""
+
+
+class GuardedSpark(Spark):
+    """Spark's dialect for one text: each call stays `Anonymous` under the very name that was written."""
+
+    steps_left = 0
+
+    def tokenize(self, sql: str, **opts: Any) -> list[Token]:
+        """The words of `sql`, without comments: the parser would carry them from attempt to attempt."""
+        self.spend(len(sql))
+        tokens = super().tokenize(sql, **opts)
+        for token in tokens:
+            token.comments = []
+        return tokens
+
+    def spend(self, steps: int) -> None:
+        """Count `steps`; raises `TooMuchWork` when there are no more."""
+        self.steps_left -= steps
+        if self.steps_left < 0:
+            raise TooMuchWork
+
+    class Parser(SparkParser):
+        FUNCTIONS = {}
+        dialect: "GuardedSpark"
+
+        def _advance(self, times: int = 1) -> None:
+            super()._advance(times)
+            self.dialect.spend(1 + len(self._curr.text) // _CHARACTERS_PER_STEP)
+
+        def _warn_unsupported(self) -> None:
+            """Say nothing: what cannot be parsed is refused by name a moment later."""
+
+        def _parse_pipe_syntax_query(self, query: exp.Query) -> exp.Query | None:
+            self.raise_error("pipes are not allowed: write a SELECT")
+            return None
+
+        def _parse_hint(self) -> exp.Hint | None:
+            if self._match(TokenType.HINT):
+                self.raise_error("hints are not allowed: the platform chooses how the query runs")
+            return None
+
+        def _parse_field(
+            self, any_token: bool = False, tokens: Any = None, anonymous_func: bool = False
+        ) -> exp.Expr | None:
+            """After a dot comes `anonymous_func`; for `a.f().g()` the parser copies all that stands before each call."""
+            field = super()._parse_field(any_token, tokens, anonymous_func)
+            if anonymous_func and isinstance(field, exp.Func | exp.Window):
+                self.dialect.spend(self._index)
+            return field
+
+        def _parse_interval_span(self, this: exp.Expr, parse_function_unit: bool = True) -> exp.Interval:
+            """The text is searched by an expression whose time grows with the square of its length."""
+            if this.is_string and len(this.name) > _MAX_INTERVAL_LENGTH:
+                self.raise_error(f"the text of an interval has at most {_MAX_INTERVAL_LENGTH} characters")
+            return super()._parse_interval_span(this, parse_function_unit)
+
+        def _parse_pivot_in(self) -> exp.In | exp.PivotAny | None:
+            """Spark has one FOR … IN; of several the parser would name every combination."""
+            return super()._parse_pivot_in() if self._prev.token_type is TokenType.FOR else None
+
+        def _pivot_column_names(self, aggregations: list[exp.Expr]) -> list[str]:
+            """None: they would be combined with every value, and nobody asks for the columns."""
+            return []
+
+
+def statements(text: str) -> list[exp.Expr]:
+    """The statements of `text`.
+
+    Raises:
+        TooMuchWork: it nests in ways that take too many attempts to read.
+        sqlglot.errors.SqlglotError: it is no SQL.
+        RecursionError: it nests too deeply.
+    """
+    dialect = GuardedSpark()
+    dialect.steps_left = FEWEST_STEPS + STEPS_PER_CHARACTER * len(text)
+    return [statement for statement in dialect.parse(text) if statement is not None]

@@ -1,8 +1,11 @@
-"""JSON Schema (2020-12): a check of schemas, and a validator whose patterns mean what the standard says."""
+"""JSON Schema (2020-12): a check of schemas, and a validator whose patterns mean what the standard says.
+
+What it takes to judge a value grows with the value's size alone: callers of strangers' values depend on it.
+"""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +31,36 @@ def _pattern(_: Validator, pattern: str, instance: Any, __: dict[str, Any]) -> I
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_Validator: type[Draft202012Validator] = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+def _unique_items(_: Validator, unique: bool, instance: Any, __: dict[str, Any]) -> Iterator[ValidationError]:
+    """The library compares each object with each other one."""
+    if unique and isinstance(instance, list) and len({_key(item) for item in instance}) < len(instance):
+        yield ValidationError("some of the elements are equal")
+
+
+def _key(value: Any) -> Hashable:
+    """Equal for values that are equal in JSON: `1` and `1.0` are, `1` and `true` are not."""
+    if isinstance(value, dict):
+        return dict, frozenset((name, _key(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return list, tuple(_key(item) for item in value)
+    return isinstance(value, bool), value
+
+
+def _unless_too_many(keyword: str) -> Any:
+    """The library's check of `keyword`, left out where the list is longer than it may be: that is an error of its own."""
+    check: Any = Draft202012Validator.VALIDATORS[keyword]
+
+    def bounded(validator: Validator, value: Any, instance: Any, schema: dict[str, Any]) -> Iterator[ValidationError]:
+        if not isinstance(instance, list) or len(instance) <= schema.get("maxItems", len(instance)):
+            yield from check(validator, value, instance, schema) or ()
+
+    return bounded
+
+
+_BOUNDED = {keyword: _unless_too_many(keyword) for keyword in ("items", "prefixItems", "contains")}
+_Validator: type[Draft202012Validator] = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _pattern, "uniqueItems": _unique_items, **_BOUNDED}
+)
 
 
 def validator_of(schema: dict[str, Any]) -> Draft202012Validator:

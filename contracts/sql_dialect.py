@@ -45,6 +45,8 @@ class GuardedSpark(Spark):
             raise TooMuchWork
 
     class Parser(SparkParser):
+        """Spends a step for each word that it reads, again or not."""
+
         FUNCTIONS = {}
         dialect: "GuardedSpark"
 
@@ -64,9 +66,7 @@ class GuardedSpark(Spark):
                 self.raise_error("hints are not allowed: the platform chooses how the query runs")
             return None
 
-        def _parse_field(
-            self, any_token: bool = False, tokens: Any = None, anonymous_func: bool = False
-        ) -> exp.Expr | None:
+        def _parse_field(self, any_token: bool = False, tokens: Any = None, anonymous_func: bool = False) -> exp.Expr | None:
             """After a dot comes `anonymous_func`; for `a.f().g()` the parser copies all that stands before each call."""
             field = super()._parse_field(any_token, tokens, anonymous_func)
             if anonymous_func and isinstance(field, exp.Func | exp.Window):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import asyncpg
 from jsonschema.exceptions import ValidationError as SchemaViolation
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.catalog import Action, Catalog
+from contracts.catalog import Action, Catalog, Profile
 from contracts.command import ResourceProfile
 from contracts.errors import ImageRefused, SqlRefused
 from contracts.http import ProcessRequest
@@ -28,6 +29,21 @@ from control_plane.retirement.retire import check_not_retired
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
 _PINNED = ("data_version", "dataset", "manifest_sha256", "rows", "bytes")
 MOST_INPUT_BYTES = 64 * 1024
+MOST_ERRORS = 20
+"""An answer lists so many errors of the parameters."""
+MOST_COUNTED = 80
+"""So many more are counted: looking for all takes long, and nobody asks how many hundreds there are."""
+MOST_LETTERS = 500
+"""An error that is longer loses its middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A request whose parameters and resources are what its action takes; one state of the catalog said so."""
+
+    request: ProcessRequest
+    action: Action
+    profile: Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +94,32 @@ def work_digest(
     )
 
 
+async def judge(catalog: Catalog, images: ImageSettings, tenant: str, request: ProcessRequest) -> Judged:
+    """Check all that the catalog alone decides. Call it without a connection in hand: a long query takes seconds, and others need the pool.
+
+    Raises:
+        Invalid: there is no such action, or the parameters or resources are not what it takes.
+        ImageNotAllowed: the tenant may not run the action's image.
+    """
+    action = find_action(catalog, request.action)
+    check_image(images, tenant, action)
+    await asyncio.to_thread(check_parameters, action, request.parameters)
+    check_resources(catalog, action, request.resource_profile)
+    return Judged(request, action, catalog.profiles[action.profile])
+
+
 async def accept(
-    connection: Connection,
-    catalog: Catalog,
-    images: ImageSettings,
-    tenant: str,
-    request: ProcessRequest,
-    traceparent: str | None,
-    retry_of: UUID | None = None,
+    connection: Connection, tenant: str, judged: Judged, traceparent: str | None, retry_of: UUID | None = None
 ) -> tuple[UUID, bool]:
     """Accept the work, or find the process that already does it. Returns its id and whether it is new. Runs in the caller's transaction.
 
     Raises:
-        Invalid, Missing: the request is wrong, or names what does not exist.
-        ImageNotAllowed: the tenant may not run the action's image.
+        Invalid, Missing: the request names what does not exist, or too much.
         NameTaken: a dataset name belongs to other work.
         StorageUsedUp, TooManyHeld: the tenant's quota has no room for one more.
         Retired: an input was retired.
     """
-    action = find_action(catalog, request.action)
-    check_image(images, tenant, action)
-    # parsing a long query takes seconds: other requests go on meanwhile
-    await asyncio.to_thread(check_parameters, action, request.parameters)
-    check_resources(catalog, action, request.resource_profile)
-    profile = catalog.profiles[action.profile]
+    request, action, profile = judged.request, judged.action, judged.profile
     # Owners can come and go between a refused insert and the look at who it is: then simply try again.
     for _ in range(5):
         work = await resolve(connection, tenant, request, action)
@@ -159,10 +177,13 @@ def find_action(catalog: Catalog, name: str) -> Action:
 
 def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
     """Check against the action's JSON Schema, and its query against the guard; raises `Invalid` with a JSON Pointer each."""
-    wrong = [{"pointer": _pointer(v), "detail": v.message} for v in sorted(action.validator.iter_errors(parameters), key=str)]
+    wrong = _errors(action, parameters)
     if wrong:
-        first = wrong[0]
-        raise Invalid(f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).", errors=wrong)
+        first, more = wrong[0], len(wrong) - MOST_ERRORS
+        rest = f" Not listed: {more}{' or more' if more == MOST_COUNTED else ''}." if more > 0 else ""
+        raise Invalid(
+            f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).{rest}", errors=wrong[:MOST_ERRORS]
+        )
     views = parameters.get(action.inputs_parameter or "") or {"source": None}
     guards = ((action.query_parameter, lambda text: check_query(text, views)), (action.condition_parameter, check_condition))
     for name, guard in guards:
@@ -172,6 +193,21 @@ def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
             except SqlRefused as error:
                 wrong = [{"pointer": f"/parameters/{name}", "detail": str(error)}]
                 raise Invalid(f"The {name} is refused: {error}", errors=wrong) from error
+
+
+def _errors(action: Action, parameters: dict[str, Any]) -> list[dict[str, str]]:
+    """The first errors that are found, in the order of their places. There may be as many as the parameters have bytes."""
+    found = islice(action.validator.iter_errors(parameters), MOST_ERRORS + MOST_COUNTED)
+    return [{"pointer": _pointer(each), "detail": _shortened(each.message)} for each in sorted(found, key=_place)]
+
+
+def _place(violation: SchemaViolation) -> list[tuple[bool, str | int]]:
+    return [(isinstance(part, str), part) for part in violation.absolute_path]
+
+
+def _shortened(message: str) -> str:
+    """A message repeats the value that is wrong, however long."""
+    return message if len(message) <= MOST_LETTERS else f"{message[: MOST_LETTERS // 2]} … {message[-MOST_LETTERS // 2 :]}"
 
 
 def check_image(images: ImageSettings, tenant: str, action: Action) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -71,14 +71,20 @@ async def create(
     """Run an action on a data version. The same work again answers 200 with the process that already does it."""
     callbacks.check(services.settings.target_rules, body.callback_url)
     body_sha256 = hashlib.sha256(await request.body()).hexdigest()
+    if idempotency_key is not None:
+        # what was answered stays the answer, even if the catalog has changed since
+        async with services.database.tenant(caller.tenant) as connection:
+            earlier = await _earlier_answer(connection, caller.tenant, idempotency_key, body_sha256)
+        if earlier is not None:
+            return earlier
+    judged = await acceptance.judge(services.catalog.current, services.settings, caller.tenant, body)
     async with with_suggestions(services.database, caller.tenant), services.database.tenant(caller.tenant) as connection:
         if idempotency_key is not None:
+            # the key is held from here to the end; another request may have used it while this one was judged
             earlier = await _earlier_answer(connection, caller.tenant, idempotency_key, body_sha256)
             if earlier is not None:
-                return _accepted(earlier["status"], Process.model_validate_json(earlier["response"]))
-        process_id, is_new = await acceptance.accept(
-            connection, services.catalog.current, services.settings, caller.tenant, body, traceparent
-        )
+                return earlier
+        process_id, is_new = await acceptance.accept(connection, caller.tenant, judged, traceparent)
         status = 202 if is_new else 200
         document = await _read(connection, caller.tenant, process_id, counted=COUNTED)
         if idempotency_key is not None:
@@ -200,34 +206,38 @@ async def cancel(process_id: UUID, services: Injected, caller: Writer) -> Proces
 )
 async def retry(process_id: UUID, services: Injected, caller: Writer) -> Response:
     """Send a failed or cancelled request again, as a new process with `retry_of`."""
-    async with with_suggestions(services.database, caller.tenant), services.database.tenant(caller.tenant) as connection:
+    async with services.database.tenant(caller.tenant) as connection:
         row = await queries.retry_source(connection, tenant=caller.tenant, id=process_id)
-        if row is None:
-            raise _not_found(process_id)
-        fields = dict(row)
-        state = ProcessState(fields.pop("state"))
-        if state not in (ProcessState.FAILED, ProcessState.CANCELLED):
-            hint = "its result is sealed" if state is ProcessState.SUCCEEDED else "cancel it first, or wait for its end"
-            raise Conflict(f"The process is {state}; only failed and cancelled ones can be sent again: {hint}.")
-        request = ProcessRequest.model_validate(fields)
-        callbacks.check(services.settings.target_rules, request.callback_url)
-        new, is_new = await acceptance.accept(
-            connection, services.catalog.current, services.settings, caller.tenant, request, None, retry_of=process_id
-        )
+    if row is None:
+        raise _not_found(process_id)
+    fields = dict(row)
+    # both are ends: nothing becomes of the process while its request is judged
+    state = ProcessState(fields.pop("state"))
+    if state not in (ProcessState.FAILED, ProcessState.CANCELLED):
+        hint = "its result is sealed" if state is ProcessState.SUCCEEDED else "cancel it first, or wait for its end"
+        raise Conflict(f"The process is {state}; only failed and cancelled ones can be sent again: {hint}.")
+    request = ProcessRequest.model_validate(fields)
+    callbacks.check(services.settings.target_rules, request.callback_url)
+    judged = await acceptance.judge(services.catalog.current, services.settings, caller.tenant, request)
+    async with with_suggestions(services.database, caller.tenant), services.database.tenant(caller.tenant) as connection:
+        new, is_new = await acceptance.accept(connection, caller.tenant, judged, None, retry_of=process_id)
         document = await _read(connection, caller.tenant, new, counted=COUNTED)
     return _accepted(202 if is_new else 200, document)
 
 
-async def _earlier_answer(connection: Connection, tenant: str, key: str, body_sha256: str) -> Any:
+async def _earlier_answer(connection: Connection, tenant: str, key: str, body_sha256: str) -> Response | None:
+    """The answer that was given under the key, which is held to the end of the transaction."""
     if not await queries.lock_idempotency_key(connection, tenant=tenant, key=key):
         raise Conflict("A request with this Idempotency-Key is being worked on right now; send it again in a moment.", retry_after=1)
     earlier = await queries.find_idempotency_key(connection, tenant=tenant, key=key)
-    if earlier is not None and earlier["body_sha256"] != body_sha256:
+    if earlier is None:
+        return None
+    if earlier["body_sha256"] != body_sha256:
         raise Invalid(
             "This Idempotency-Key was used with another body; choose a new key.",
             errors=[{"pointer": "/header/idempotency-key", "detail": "used with another body"}],
         )
-    return earlier
+    return _accepted(earlier["status"], Process.model_validate_json(earlier["response"]))
 
 
 def _accepted(status: int, document: Process) -> Response:

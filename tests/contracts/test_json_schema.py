@@ -61,3 +61,43 @@ def test_sound_schemas(schema: dict[str, Any]) -> None:
 def test_unsound_schemas(schema: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("items", "unique"),
+    [
+        ([1, True, "1", None, 0, False], True),
+        ([1, 1.0], False),
+        ([{"a": [1], "b": 2}, {"b": 2.0, "a": [1]}], False),
+        ([{"a": [True]}, {"a": [1]}], True),
+        ([[], {}, "", None], True),
+        ([[["a"]], [["a"]]], False),
+    ],
+)
+def test_equal_elements(items: list[Any], unique: bool) -> None:
+    assert validator_of({"uniqueItems": True}).is_valid(items) == unique
+    assert validator_of({"uniqueItems": False}).is_valid(items)
+
+
+class _Counted(int):
+    """A number that counts how often one like it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        type(self).compared += 1
+        return int(self) == other
+
+    __hash__ = int.__hash__
+
+
+def test_elements_are_not_compared_one_by_one() -> None:
+    assert validator_of({"uniqueItems": True}).is_valid([{"a": _Counted(number)} for number in range(1000)])
+    assert _Counted.compared < 10_000
+
+
+def test_what_is_in_a_list_that_is_too_long_is_not_judged() -> None:
+    schema = {"items": {"type": "string"}, "prefixItems": [{"type": "null"}], "contains": {"const": "a"}, "maxItems": 3}
+    assert [problem.validator for problem in validator_of(schema).iter_errors([1] * 4)] == ["maxItems"]
+    assert {problem.validator for problem in validator_of(schema).iter_errors([1] * 3)} == {"type", "contains"}
+    assert [problem.validator for problem in validator_of({"items": {"type": "string"}}).iter_errors([1, "a"])] == ["type"]

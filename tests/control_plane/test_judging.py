@@ -1,0 +1,79 @@
+"""A request is judged before it takes a connection: what takes long to judge keeps nobody else waiting."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from control_plane import acceptance
+from control_plane.errors import Invalid
+from tests.control_plane.caller import ENTITY, VERSION, Caller, condition
+from tests.control_plane.installation import Installation
+
+BODY = {"entity_id": ENTITY, "data_version": VERSION, "action": "filter", "parameters": condition(1)}
+KEY = {"Idempotency-Key": "order-4711"}
+
+
+class Judge:
+    """Stands for a check of parameters that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any) -> None:
+        self.begun.set()
+        assert self.may_end.wait(60)
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
+    judge = Judge()
+    yield judge
+    judge.may_end.set()
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_no_connection_is_held_meanwhile(again: bool, judge: Judge, still: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with still.but(database_pool_size=1).api() as client:
+        acme = await still.tenant(client)
+        await acme.ingest()
+        if again:
+            path = f"/v1/processes/{(await acme.ok('POST', '/v1/processes', BODY))['id']}"
+            assert (await acme.ok("POST", f"{path}/cancel"))["state"] == "cancelled"
+        monkeypatch.setattr(acceptance, "check_parameters", judge)
+        request = acme.post(f"{path}/retry") if again else acme.post("/v1/processes", BODY, headers=KEY)
+        answer = asyncio.create_task(request)
+        assert await asyncio.to_thread(judge.begun.wait, 60)
+        assert (await acme.get("/v1/processes")).status_code == 200
+        judge.may_end.set()
+        assert (await answer).status_code == 202
+
+
+async def test_an_answer_stays_though_its_request_would_be_refused_now(acme: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await acme.post("/v1/processes", BODY, headers=KEY)
+
+    def refuse(*_: Any) -> None:
+        raise Invalid("The catalog has changed.")
+
+    monkeypatch.setattr(acceptance, "check_parameters", refuse)
+    assert (await acme.post("/v1/processes", BODY, headers=KEY)).content == first.content
+    other = await acme.post("/v1/processes", {**BODY, "parameters": {}}, headers=KEY)
+    assert (other.status_code, other.json()["errors"][0]["pointer"]) == (422, "/header/idempotency-key")
+
+
+async def test_the_first_errors_are_told_and_the_rest_counted(bare: Caller) -> None:
+    answer = await bare.post("/v1/processes", {**BODY, "action": "aggregate", "parameters": {"measures": [{}] * 30}})
+    assert [error["pointer"] for error in answer.json()["errors"]] == [f"/parameters/measures/{n}" for n in range(20)]
+    assert "(at /parameters/measures/0). Not listed: 10." in answer.json()["detail"]
+    answer = await bare.post("/v1/processes", {**BODY, "action": "aggregate", "parameters": {"measures": [{}] * 1000}})
+    assert "Not listed: 80 or more." in answer.json()["detail"]
+
+
+async def test_a_long_error_is_shortened(bare: Caller) -> None:
+    answer = await bare.post("/v1/processes", {**BODY, "action": "deduplicate", "parameters": {"keys": [{"a": n} for n in range(10_000)]}})
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["pointer"]) == (422, "/parameters/keys")
+    assert len(error["detail"]) < 600
+    assert error["detail"].endswith("is not valid under any of the given schemas")

@@ -4,12 +4,13 @@ sqlglot tries one reading after another, and each attempt may hold further attem
 double or treble its work with every level. So work is counted, and ends at a number of steps that follows from the text alone.
 """
 
-from typing import Any
+from collections.abc import Collection
 
 from sqlglot import exp
+from sqlglot.dialects.dialect import DialectType
 from sqlglot.dialects.spark import Spark
 from sqlglot.parsers.spark import SparkParser
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from contracts.errors import ContractError
 
@@ -30,10 +31,10 @@ class GuardedSpark(Spark):
 
     steps_left = 0
 
-    def tokenize(self, sql: str, **opts: Any) -> list[Token]:
+    def tokenize(self, sql: str, dialect: DialectType = None) -> list[Token]:
         """The words of `sql`, without comments: the parser would carry them from attempt to attempt."""
         self.spend(len(sql))
-        tokens = super().tokenize(sql, **opts)
+        tokens = super().tokenize(sql, dialect)
         for token in tokens:
             token.comments = []
         return tokens
@@ -66,7 +67,9 @@ class GuardedSpark(Spark):
                 self.raise_error("hints are not allowed: the platform chooses how the query runs")
             return None
 
-        def _parse_field(self, any_token: bool = False, tokens: Any = None, anonymous_func: bool = False) -> exp.Expr | None:
+        def _parse_field(
+            self, any_token: bool = False, tokens: Collection[TokenType] | None = None, anonymous_func: bool = False
+        ) -> exp.Expr | None:
             """After a dot comes `anonymous_func`; for `a.f().g()` the parser copies all that stands before each call."""
             field = super()._parse_field(any_token, tokens, anonymous_func)
             if anonymous_func and isinstance(field, exp.Func | exp.Window):
@@ -79,9 +82,11 @@ class GuardedSpark(Spark):
                 self.raise_error(f"the text of an interval has at most {_MAX_INTERVAL_LENGTH} characters")
             return super()._parse_interval_span(this, parse_function_unit)
 
-        def _parse_pivot_in(self) -> exp.In | exp.PivotAny | None:
+        def _parse_pivot_in(self) -> exp.In:
             """Spark has one FOR … IN; of several the parser would name every combination."""
-            return super()._parse_pivot_in() if self._prev.token_type is TokenType.FOR else None
+            if self._prev.token_type is not TokenType.FOR:
+                self.raise_error("PIVOT has one FOR … IN")
+            return super()._parse_pivot_in()
 
         def _pivot_column_names(self, aggregations: list[exp.Expr]) -> list[str]:
             """None: they would be combined with every value, and nobody asks for the columns."""

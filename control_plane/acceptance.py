@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,8 @@ from control_plane.retirement.retire import check_not_retired
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
 _PINNED = ("data_version", "dataset", "manifest_sha256", "rows", "bytes")
+MOST_VIOLATIONS = 100
+"""Of an action's schema by one request's parameters: no more are looked for."""
 MOST_INPUT_BYTES = 64 * 1024
 
 
@@ -159,7 +162,8 @@ def find_action(catalog: Catalog, name: str) -> Action:
 
 def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
     """Check against the action's JSON Schema, and its query against the guard; raises `Invalid` with a JSON Pointer each."""
-    wrong = [{"pointer": _pointer(v), "detail": v.message} for v in sorted(action.validator.iter_errors(parameters), key=str)]
+    violations = list(islice(action.validator.iter_errors(parameters), MOST_VIOLATIONS))
+    wrong = sorted(({"pointer": _pointer(v), "detail": v.message} for v in violations), key=lambda each: (each["pointer"], each["detail"]))
     if wrong:
         first = wrong[0]
         raise Invalid(f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).", errors=wrong)

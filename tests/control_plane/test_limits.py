@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from control_plane.api.limits import nests_deeper
+from control_plane.api.server import BEYOND
 from tests.control_plane.caller import ENTITY, VERSION, Caller
 from tests.control_plane.installation import Installation
 from tests.control_plane.served import Answer, Served, served
@@ -214,19 +215,39 @@ async def test_numbers_that_no_column_holds(number: str, acme: Caller) -> None:
     assert answer.status_code in (400, 422), answer.text
 
 
-async def test_more_connections_than_may_be_are_told_so_at_once(api: Served) -> None:
-    held = [await api.connect() for _ in range(SMALL["max_connections"])]  # type: ignore[arg-type]
+async def test_more_connections_than_may_be_are_told_so_at_once_and_probes_are_answered(api: Served) -> None:
+    held = [await api.connect() for _ in range(SMALL["max_connections"] + 5)]  # type: ignore[arg-type]
     try:
-        answer = await api.raw(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
-        _refused(answer, 503, "busy")
-        assert (answer.headers["retry-after"], answer.seconds < 2) == ("1", True)
+        for path in (b"/v1/time", b"/metrics", b"/healthz/", b"/healthz?a=b"):
+            _refused(answer := await api.raw(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n"), 503, "busy")
+            assert (answer.headers["retry-after"], answer.seconds < 20) == ("1", True)
+        for path in (b"/healthz", b"/readyz"):
+            probe = await api.raw(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (probe.status, probe.headers["connection"]) == (200, "close"), "answered, and no connection more"
     finally:
         for _, writer in held:
             writer.close()
+    await _has_room(api)
+
+
+async def test_so_many_connections_that_the_oldest_beyond_the_limit_give_way(api: Served) -> None:
+    held = [await api.connect() for _ in range(SMALL["max_connections"] + BEYOND + 30)]  # type: ignore[arg-type]
+    try:
+        probe = await api.raw(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert probe.status == 200
+        first = await asyncio.wait_for(held[SMALL["max_connections"] + 10][0].readline(), 30)  # type: ignore[operator]
+        assert first.split()[1] == b"503"
+    finally:
+        for _, writer in held:
+            writer.close()
+    await _has_room(api)
+
+
+async def _has_room(api: Served) -> None:
     async with httpx.AsyncClient(base_url=api.client.base_url) as other:
 
         async def room() -> bool:
-            return (await other.get("/healthz")).status_code == 200
+            return (await other.get("/v1/time")).status_code == 200
 
         await eventually(room, what="room for a connection again")
 

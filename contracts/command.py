@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from contracts.identifiers import Identifier, ProcessId, Tenant
-from contracts.model import Contract, Count, HttpAddress, Ordinal, Text, Timestamp, Tolerant, Uuid, sha256_of
+from contracts.model import Contract, Count, HttpAddress, Ordinal, Sent, Text, Timestamp, Tolerant, Uuid, sha256_of
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 MemorySize = Annotated[
@@ -32,7 +32,7 @@ StorageRootUri = Annotated[
 ]
 
 
-class ResourceProfile(Contract):
+class ResourceProfile(Sent):
     """What a run gets. Every field may be left out: it is then sized from the data, within the bounds of the action's profile."""
 
     driver_cores: Annotated[int, Field(strict=True, ge=1, le=64)] | None = None

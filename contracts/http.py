@@ -9,15 +9,18 @@ from pydantic import Field, JsonValue, StringConstraints
 from contracts.command import ResourceProfile, Sha256
 from contracts.identifiers import Identifier
 from contracts.manifest import Manifest
-from contracts.model import Contract, StorableObject, Tolerant
+from contracts.model import Sent, StorableObject, Tolerant, at_most
 from contracts.states import AttemptState, ProcessState
 from contracts.tombstone import Reason
 from contracts.webhook import CallbackUrl
 
+MOST_LABELS = 32
+MOST_FILES = 10_000
+"""Of one upload."""
 Label = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
 
 
-class ProcessRequest(Contract):
+class ProcessRequest(Sent):
     """Run one action on one data version."""
 
     entity_id: Identifier
@@ -30,7 +33,7 @@ class ProcessRequest(Contract):
     resource_profile: ResourceProfile | None = None
     priority: Annotated[int, Field(strict=True, ge=-100, le=100, description="Higher goes first, within the tenant's share.")] = 0
     callback_url: CallbackUrl | None = None
-    labels: Annotated[dict[Identifier, Label], Field(max_length=32)] = {}
+    labels: Annotated[dict[Identifier, Label], Field(max_length=MOST_LABELS), at_most(MOST_LABELS)] = {}
 
     model_config = {
         "json_schema_extra": {
@@ -258,7 +261,7 @@ class Dataset(Manifest):
     urls: tuple[FileUrl, ...]
 
 
-class RetireRequest(Contract):
+class RetireRequest(Sent):
     """Why a dataset is retired."""
 
     reason: Reason = Field(examples=["asked for by the customer, ticket 4711"])
@@ -289,7 +292,7 @@ class Retirement(Tolerant):
     made_from_it: list[DatasetRef] = Field(description="Datasets that were made from it: they stay, and cannot be reproduced without it.")
 
 
-class UploadFile(Contract):
+class UploadFile(Sent):
     """A file that the caller wants to upload."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.parquet$")] = Field(examples=["part-00000.parquet"])
@@ -297,7 +300,7 @@ class UploadFile(Contract):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class UploadRequest(Contract):
+class UploadRequest(Sent):
     """The files of a dataset to be."""
 
     model_config = {
@@ -316,7 +319,7 @@ class UploadRequest(Contract):
         }
     }
 
-    files: Annotated[tuple[UploadFile, ...], Field(min_length=1, max_length=10_000)]
+    files: Annotated[tuple[UploadFile, ...], Field(min_length=1, max_length=MOST_FILES, fail_fast=True), at_most(MOST_FILES)]
 
 
 class UploadTarget(Tolerant):
@@ -366,6 +369,7 @@ class Problem(Tolerant):
     detail: str
     instance: str | None = None
     errors: list[dict[str, Any]] | None = Field(default=None, description="Each wrong field: `pointer` (JSON Pointer) and `detail`.")
+    errors_left_out: int | None = Field(default=None, description="How many more were found; absent: none.")
     suggestions: list[str] | None = Field(default=None, description="Nearest existing names.")
     owner_process_id: UUID | None = Field(default=None, description="Of a conflict: the process that has the name.")
 

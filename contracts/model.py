@@ -19,6 +19,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -35,6 +36,34 @@ class Tolerant(Contract):
     """A message read by a part that may be older than its writer during an upgrade: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+_MOST_UNKNOWN = 20
+
+
+class Sent(Contract):
+    """A part of what callers send. Very many unknown fields are one error: to tell each would cost far more than to send them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_unknown_fields(cls, value: Any) -> Any:
+        known = cls.model_fields
+        if isinstance(value, dict) and len(value) > len(known) + _MOST_UNKNOWN:
+            raise ValueError(
+                f"has {len(value)} fields, and may have only {', '.join(field.alias or name for name, field in known.items())}"
+            )
+        return value
+
+
+def at_most(most: int) -> BeforeValidator:
+    """Of a list or an object: its length is judged before what is in it."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list | dict) and len(value) > most:
+            raise ValueError(f"may hold at most {most}, and holds {len(value)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,9 @@ from control_plane.retirement.retire import check_not_retired
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
 _PINNED = ("data_version", "dataset", "manifest_sha256", "rows", "bytes")
+MOST_VIOLATIONS = 100
+"""Of an action's schema by one request's parameters: no more are looked for."""
 MOST_INPUT_BYTES = 64 * 1024
-MOST_ERRORS = 20
-"""An answer lists so many errors of the parameters."""
-MOST_COUNTED = 80
-"""So many more are counted: looking for all takes long, and nobody asks how many hundreds there are."""
-MOST_LETTERS = 500
-"""An error that is longer loses its middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +175,8 @@ def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
     """Check against the action's JSON Schema, and its query against the guard; raises `Invalid` with a JSON Pointer each."""
     wrong = _errors(action, parameters)
     if wrong:
-        first, more = wrong[0], len(wrong) - MOST_ERRORS
-        rest = f" Not listed: {more}{' or more' if more == MOST_COUNTED else ''}." if more > 0 else ""
-        raise Invalid(
-            f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).{rest}", errors=wrong[:MOST_ERRORS]
-        )
+        first = wrong[0]
+        raise Invalid(f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).", errors=wrong)
     views = parameters.get(action.inputs_parameter or "") or {"source": None}
     guards = ((action.query_parameter, lambda text: check_query(text, views)), (action.condition_parameter, check_condition))
     for name, guard in guards:
@@ -197,17 +190,12 @@ def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
 
 def _errors(action: Action, parameters: dict[str, Any]) -> list[dict[str, str]]:
     """The first errors that are found, in the order of their places. There may be as many as the parameters have bytes."""
-    found = islice(action.validator.iter_errors(parameters), MOST_ERRORS + MOST_COUNTED)
-    return [{"pointer": _pointer(each), "detail": _shortened(each.message)} for each in sorted(found, key=_place)]
+    found = islice(action.validator.iter_errors(parameters), MOST_VIOLATIONS)
+    return [{"pointer": _pointer(each), "detail": each.message} for each in sorted(found, key=_place)]
 
 
 def _place(violation: SchemaViolation) -> list[tuple[bool, str | int]]:
     return [(isinstance(part, str), part) for part in violation.absolute_path]
-
-
-def _shortened(message: str) -> str:
-    """A message repeats the value that is wrong, however long."""
-    return message if len(message) <= MOST_LETTERS else f"{message[: MOST_LETTERS // 2]} … {message[-MOST_LETTERS // 2 :]}"
 
 
 def check_image(images: ImageSettings, tenant: str, action: Action) -> None:

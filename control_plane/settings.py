@@ -129,7 +129,8 @@ class ApiLimits(BaseSettings):
     max_query_bytes: Annotated[int, Field(ge=128)] = 8 * 1024
     max_headers: Annotated[int, Field(ge=8)] = 100
     max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 512 * 1024
+    max_announcement_bytes: Annotated[int, Field(ge=1024, description="Of the body that lists the files of an upload.")] = 4 * 1024 * 1024
     max_bodies_bytes: Annotated[int, Field(ge=1024, description="Of all bodies in memory at once.")] = 128 * 1024 * 1024
     max_json_depth: Annotated[int, Field(ge=8, le=500)] = 100
     request_seconds: Annotated[float, Field(gt=0, description="For a request to arrive, to its last byte.")] = 30

@@ -6,8 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 import structlog
-from fastapi import Depends, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
 
 from contracts.http import Problem
 from contracts.live_catalog import LiveCatalog
@@ -32,6 +31,7 @@ from control_plane.api.authentication import Authenticator
 from control_plane.api.looks import Looks
 from control_plane.api.observed import Observed
 from control_plane.api.presigning import Presigner
+from control_plane.api.routes import Route
 from control_plane.api.services import Services
 from control_plane.database import Database
 from control_plane.errors import Busy, Forbidden, HeadersTooLarge, Malformed, RateLimited, TooLarge, TooSlow, Unauthenticated, UriTooLong
@@ -87,13 +87,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.state.services = services
     # the callback's fixed path comes before the paths with a process id
-    of_tenants = (processes.router, uploads.router, datasets.router, retirements.router, quota.router, keys.router, webhooks.router)
-    app.include_router(callbacks.router)
-    for router in of_tenants:
-        app.include_router(router, dependencies=[Depends(rate_limits.by_tenant)])
-    app.include_router(health.router)
-    routers = (callbacks.router, *of_tenants, health.router)
-    permissions.check_complete(str(route.operation_id) for router in routers for route in router.routes if isinstance(route, APIRoute))
+    routers = [part.router for part in (callbacks, processes, uploads, datasets, retirements, quota, keys, webhooks, health)]
+    for router in routers:
+        app.include_router(router)
+    # a route of another kind would judge nobody
+    permissions.check_complete(str(route.operation_id) for router in routers for route in router.routes if isinstance(route, Route))
     problems.install(app)
     limits.install(app, settings)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)

@@ -7,6 +7,8 @@ import certifi
 import httpx
 
 from contracts.api_keys import Role
+from contracts.errors import TokenError
+from contracts.signing_keys import Signer
 from control_plane.api.last_use import NOTE_SECONDS, LastUse
 from control_plane.api.oidc import OidcTokens, looks_like_token, unknown_tenant
 from control_plane.api_keys import key_hash
@@ -17,10 +19,10 @@ from control_plane.settings import ApiSettings
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The tenant and role of a credential. `name`: what the log calls its holder; no secret."""
+    """The tenant and role of a credential; None: it is good, and gives no role. `name`: what the log calls its holder; no secret."""
 
     tenant: str
-    role: Role
+    role: Role | None
     name: str
 
 
@@ -37,7 +39,6 @@ class Authenticator:
 
         Raises:
             Unauthenticated: nobody's, or no more.
-            Forbidden: it is good and gives no role.
             Unavailable: it cannot be judged now.
         """
         if self._oidc is not None and looks_like_token(credential):
@@ -66,6 +67,19 @@ class Authenticator:
         if not exists:
             raise unknown_tenant()
         return Caller(identity.tenant, identity.role, f"subject {identity.subject}")
+
+
+def check_run_token(keys: Signer, token: str) -> None:
+    """Whether we signed it, for a start or for a run, and whatever its time. Raises `Unauthenticated`."""
+    reasons = []
+    for audience in ("stratum:start", "stratum:run"):
+        try:
+            keys.verify(token, audience, now=None)
+        except TokenError as error:
+            reasons.append(str(error))
+        else:
+            return
+    raise Unauthenticated(f"{reasons[-1].capitalize()}.")
 
 
 def _client(settings: ApiSettings) -> httpx.AsyncClient:

@@ -2,45 +2,30 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import structlog
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from contracts.callback import Callback, Grant
 from contracts.errors import TokenError
 from contracts.states import AttemptState
 from contracts.tokens import Claims
 from control_plane import lifecycle, metrics
-from control_plane.api.auth import BearerToken, bearer
+from control_plane.api.auth import RunToken
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected, Services
 from control_plane.database import Connection, queries
 from control_plane.errors import AttemptEnded, Invalid, Malformed, Refusal, RunSuperseded, TooLarge, Unauthenticated, Unavailable
 from control_plane.lifecycle import Current
 
-router = APIRouter(prefix="/v1/processes", tags=["runs"])
+router = APIRouter(prefix="/v1/processes", tags=["runs"], route_class=Route)
 log = structlog.get_logger()
 
 
 MOST_REFUSALS, MOST_OF_REASON = 100, 20
 """How many refused callbacks of one attempt are kept, and of these with one reason: who holds a token can send them without end."""
-
-
-async def _token(services: Injected, credentials: BearerToken) -> str:
-    """A token that we signed, for whatever it is good; judged before the body is looked at."""
-    token = bearer(credentials)
-    for audience in ("stratum:start", "stratum:run"):
-        try:
-            services.keys.verify(token, audience, now=None)
-        except TokenError as error:
-            reason = str(error)
-        else:
-            return token
-    raise Unauthenticated(f"{reason.capitalize()}.")
-
-
-RunToken = Annotated[str, Depends(_token)]
 
 
 @router.post(

@@ -21,13 +21,14 @@ from contracts.identifiers import Identifier
 from control_plane.api import cursor as cursors
 from control_plane.api.auth import Reader
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.database import queries
 from control_plane.errors import Invalid, Missing, NotFound, RateLimited, Retired, Unauthenticated, Unavailable
 from control_plane.missing import with_suggestions
 from control_plane.retirement.retire import check_not_retired
 
-router = APIRouter(prefix="/v1", tags=["data"])
+router = APIRouter(prefix="/v1", tags=["data"], route_class=Route)
 _COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)
 MOST_DATASETS = 1000
 """Of a page of versions, all versions together."""

@@ -6,11 +6,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from contracts.http import DatabaseTime, Health
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.database import queries
 from control_plane.errors import ControlPlaneError, Unavailable
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], route_class=Route)
 
 
 @router.get("/healthz", operation_id="liveness")

@@ -13,12 +13,13 @@ from contracts.identifiers import new_id
 from control_plane.api import cursor as cursors
 from control_plane.api.auth import Admin
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.api_keys import key_hash, new_key, visible_part
 from control_plane.database import Connection, queries
 from control_plane.errors import Conflict, Forbidden, Invalid, Malformed, NotFound, RateLimited, TooLarge, Unauthenticated, Unavailable
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=Route)
 log = structlog.get_logger()
 _COMMON = (Unauthenticated, Forbidden, Invalid, RateLimited, Unavailable)
 _BODY = (Malformed, TooLarge)

@@ -2,19 +2,24 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import accumulate
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.types import Message
 
 from control_plane.api import problems
-from control_plane.errors import Busy, Malformed, Refusal, TooLarge, UriTooLong
+from control_plane.errors import Busy, Malformed, Refusal, TooLarge, TooSlow, UriTooLong
 from control_plane.settings import ApiLimits
 
-_PROBES = frozenset({"/healthz", "/readyz"})
+PROBES = frozenset({"/healthz", "/readyz"})
 """Answered however busy we are: a replica that is only busy must not be restarted for it."""
 _BYTES_READ = re.compile(r"/uploads/[^/]+/seal$")
 """A seal reads every byte that was uploaded: it has a longer limit."""
+_LISTS_FILES = frozenset({"create_upload"})
+"""Its body may be longer than others: it names every file."""
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[]{}", bytes((1, 255, 1, 255)))
@@ -42,7 +47,7 @@ class Limits:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Refuse, or hand on, within the time."""
-        if scope["type"] != "http" or scope["path"] in _PROBES:
+        if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)
@@ -82,63 +87,61 @@ class Limits:
             await problems.response(refusal, scope["path"])(scope, receive, send)
 
 
-class BodyLimit:
-    """ASGI middleware: refuses a body over the limit, declared or not, before it is in memory; one nested too deep; and too much of all."""
+class Bodies:
+    """The bodies of the requests under way: none is in memory that is over its limit, declared or not, and not too much of all."""
 
-    def __init__(self, app: Any, limits: ApiLimits) -> None:
-        self._app = app
-        self._limit = limits.max_body_bytes
-        self._depth = limits.max_json_depth
-        self._together = limits.max_bodies_bytes
+    def __init__(self, limits: ApiLimits) -> None:
+        self._limits = limits
         self._held = 0
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Read the whole body within the limit, then hand it on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    @asynccontextmanager
+    async def received(self, request: Request, operation: str) -> AsyncIterator[Request]:
+        """The request, its whole body here.
+
+        Raises:
+            TooLarge: it has more bytes than a body of this operation may have.
+            Busy: all bodies together have.
+            Malformed: it nests too deep.
+            TooSlow: it did not arrive; nobody hears of it any more.
+        """
+        most = self._limits.max_announcement_bytes if operation in _LISTS_FILES else self._limits.max_body_bytes
         body = bytearray()
         try:
-            await self._read(body, scope, receive, send)
+            await self._read(body, request, most)
+            if nests_deeper(bytes(body), self._limits.max_json_depth):
+                raise Malformed(f"The body is not JSON, or nests more than {self._limits.max_json_depth} levels deep.")
+            whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+            async def replay() -> Message:
+                return whole.pop() if whole else await request.receive()
+
+            yield Request(request.scope, replay)
         finally:
             self._held -= len(body)
 
-    async def _read(self, body: bytearray, scope: Any, receive: Any, send: Any) -> None:
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._limit:
-            await problems.response(self._too_large(), scope["path"])(scope, receive, send)
-            return
+    async def _read(self, body: bytearray, request: Request, most: int) -> None:
+        declared = request.headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > most:
+            raise _too_large(most)
         more = True
         while more:
-            message = await receive()
+            message = await request.receive()
             if message["type"] == "http.disconnect":
-                return
+                raise TooSlow("The connection ended before the body did.")
             body += message.get("body", b"")
             self._held += len(message.get("body", b""))
             more = message.get("more_body", False)
-            if self._held > self._together:
-                busy = Busy("This server holds as much of requests' bodies as it may; nothing was done. Send it again.", retry_after=1)
-                await problems.response(busy, scope["path"])(scope, receive, send)
-                return
-            if len(body) > self._limit:
-                await problems.response(self._too_large(), scope["path"])(scope, receive, send)
-                return
-        if nests_deeper(bytes(body), self._depth):
-            refusal = Malformed(f"The body is not JSON, or nests more than {self._depth} levels deep.")
-            await problems.response(refusal, scope["path"])(scope, receive, send)
-            return
-        whole: list[Any] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+            if self._held > self._limits.max_bodies_bytes:
+                raise Busy("This server holds as much of requests' bodies as it may; nothing was done. Send it again.", retry_after=1)
+            if len(body) > most:
+                raise _too_large(most)
 
-        async def replay() -> Any:
-            return whole.pop() if whole else await receive()
 
-        await self._app(scope, replay, send)
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body may have at most {self._limit} bytes; data files are uploaded through presigned URLs, not in the body.")
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body may have at most {most} bytes; data files are uploaded through presigned URLs, not in the body.")
 
 
 def install(app: FastAPI, limits: ApiLimits) -> None:
     """Limit all requests of `app`."""
-    app.add_middleware(BodyLimit, limits=limits)
+    app.state.bodies = Bodies(limits)
     app.add_middleware(Limits, limits=limits)

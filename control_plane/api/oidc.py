@@ -20,10 +20,10 @@ _PART = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a good token says. Whether the tenant exists is not looked at."""
+    """What a good token says; role None: it gives none. Whether the tenant exists is not looked at."""
 
     tenant: str
-    role: Role
+    role: Role | None
     subject: str
 
 
@@ -46,7 +46,6 @@ class OidcTokens:
 
         Raises:
             Unauthenticated: the token is not good; the message says why and never holds it.
-            Forbidden: it is, and gives no role.
             Unavailable: the provider's keys are not known now.
         """
         claims = await self._claims(token)
@@ -90,17 +89,17 @@ class OidcTokens:
             options={"require": ["exp", "iss", "aud"], "enforce_minimum_key_length": True},
         )
 
-    def _role(self, claims: Mapping[str, Any]) -> Role:
+    def _role(self, claims: Mapping[str, Any]) -> Role | None:
         name = self._settings.oidc_roles_claim
         value = _claim(claims, name)
         values = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
-        role = highest(self._settings.oidc_roles[each] for each in values if isinstance(each, str) and each in self._settings.oidc_roles)
-        if role is None:
-            wanted = ", ".join(self._settings.oidc_roles)
-            raise Forbidden(
-                f"The token gives no role: none of {wanted} is in its claim {name!r}. Ask who runs the identity provider for one."
-            )
-        return role
+        return highest(self._settings.oidc_roles[each] for each in values if isinstance(each, str) and each in self._settings.oidc_roles)
+
+
+def no_role(settings: OidcSettings) -> Forbidden:
+    """For a good token that gives no role."""
+    wanted, name = ", ".join(settings.oidc_roles), settings.oidc_roles_claim
+    return Forbidden(f"The token gives no role: none of {wanted} is in its claim {name!r}. Ask who runs the identity provider for one.")
 
 
 def unknown_tenant() -> Unauthenticated:

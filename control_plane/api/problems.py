@@ -24,6 +24,9 @@ from control_plane.errors import (
 
 log = structlog.get_logger()
 PROBLEM = "application/problem+json"
+MOST_ERRORS = 20
+"""Told in one answer; the others are counted."""
+_LONGEST = 1000
 
 
 def response(refusal: Refusal, instance: str | None) -> JSONResponse:
@@ -32,9 +35,10 @@ def response(refusal: Refusal, instance: str | None) -> JSONResponse:
         type=f"urn:stratum:problem:{refusal.type}",
         title=refusal.title,
         status=refusal.status,
-        detail=refusal.detail,
+        detail=_shortened(refusal.detail),
         instance=instance,
-        errors=refusal.errors,
+        errors=_few(refusal.errors),
+        errors_left_out=max(len(refusal.errors or ()) - MOST_ERRORS, 0) or None,
         suggestions=refusal.suggestions or None,
         owner_process_id=refusal.owner_process_id,
     )
@@ -42,6 +46,16 @@ def response(refusal: Refusal, instance: str | None) -> JSONResponse:
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(problem.model_dump(mode="json", exclude_none=True), refusal.status, headers, media_type=PROBLEM)
+
+
+def _few(errors: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The first of them: names and values of the request stand in them, which may be as long as it is."""
+    return errors and [{name: _shortened(value) for name, value in error.items()} for error in errors[:MOST_ERRORS]]
+
+
+def _shortened(text: str) -> str:
+    """What is wrong stands at the end, and the name of it at the start."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 
 def documented(*refusals: type[Refusal]) -> dict[int | str, dict[str, Any]]:
@@ -82,9 +96,9 @@ def install(app: FastAPI) -> None:
             error = Unavailable("The database does not answer; nothing was changed. Send the request again.", retry_after=2)
         return response(error, request.url.path)
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
+    async def wrong(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
-        return response(_validation(error), request.url.path)
+        return response(invalid(error), request.url.path)
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
@@ -117,14 +131,15 @@ def install(app: FastAPI) -> None:
         return answer
 
     app.add_exception_handler(Refusal, refusal)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(RequestValidationError, wrong)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(StorageUnavailable, storage)
     app.add_exception_handler(UnknownSchema, schema)
     app.add_exception_handler(Exception, unexpected)
 
 
-def _validation(error: RequestValidationError) -> Refusal:
+def invalid(error: RequestValidationError) -> Refusal:
+    """The refusal of a request that does not fit its model."""
     found = error.errors()
     if any(problem["type"] == "json_invalid" for problem in found):
         return _malformed()

@@ -15,6 +15,7 @@ from control_plane import acceptance, lifecycle, logs, views
 from control_plane.api import cursor as cursors
 from control_plane.api.auth import Reader, Writer
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.database import Connection, queries
 from control_plane.errors import (
@@ -36,7 +37,7 @@ from control_plane.errors import (
 from control_plane.missing import with_suggestions
 from control_plane.webhooks import callbacks
 
-router = APIRouter(prefix="/v1/processes", tags=["processes"])
+router = APIRouter(prefix="/v1/processes", tags=["processes"], route_class=Route)
 COUNTED = 1000
 """An answer to a POST tells the place in the queue while no more wait than this; a GET always does."""
 _COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)

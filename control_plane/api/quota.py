@@ -6,10 +6,11 @@ from contracts.http import Quota
 from control_plane import quotas
 from control_plane.api.auth import Reader
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.errors import RateLimited, Unauthenticated, Unavailable
 
-router = APIRouter(prefix="/v1/quota", tags=["service"])
+router = APIRouter(prefix="/v1/quota", tags=["service"], route_class=Route)
 
 
 @router.get("", operation_id="get_quota", responses=documented(Unauthenticated, Unavailable, RateLimited))

@@ -13,7 +13,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from control_plane.api import problems
-from control_plane.api.auth import Reader
 from control_plane.errors import RateLimited, Unauthenticated
 
 ADDRESS_CELLS = 1 << 14
@@ -49,6 +48,12 @@ class RateLimit:
             cell, now = self._cell(key), self._clock()
             self._free_from[cell] = max(self._free_from.get(cell, now), now) + self._interval
         return seconds
+
+    def give_back(self, key: str) -> None:
+        """Untake one that was granted."""
+        cell = self._cell(key)
+        if cell in self._free_from:
+            self._free_from[cell] -= self._interval
 
     def wait(self, key: str) -> int:
         """The whole seconds after which one will be granted; 0: now. Takes nothing."""
@@ -104,18 +109,21 @@ class GoodCredentials:
         return hashlib.blake2b(authorization, digest_size=16, key=self._secret).digest()
 
 
-async def by_tenant(request: Request, caller: Reader) -> None:
-    """A dependency of all routes that a tenant calls."""
+def by_tenant(request: Request, tenant: str) -> None:
+    """Count a request whose credential was found good, whether it may do what it asks for or not. Raises `RateLimited`."""
     limits: RateLimits = request.app.state.rate_limits
     request.app.state.good_credentials.remember(_authorization(request.scope))
-    if limits.tenant is not None and (seconds := limits.tenant.take(caller.tenant)):
+    if limits.address is not None and request.state.is_counted:
+        limits.address.give_back(_address(request.scope))
+    if limits.tenant is not None and (seconds := limits.tenant.take(tenant)):
         raise RateLimited(f"The tenant sends more requests than it may; send this one again in {seconds} s.", retry_after=seconds)
 
 
 def install(app: FastAPI, limits: RateLimits) -> None:
-    """Limit those who send no credential before anything is done for them, and those who send a wrong one when it is found wrong.
+    """Limit those who send no credential, or one that was not good before, before anything is done for them.
 
-    Once an address is over its rate, a credential that was not good before is not looked up any more either.
+    What was taken for a credential that turns out good is given back. Nobody judges one that comes to a path which needs none, or which
+    does not exist: it counts as none.
     """
     app.state.rate_limits = limits
     app.state.good_credentials = GoodCredentials()
@@ -123,9 +131,8 @@ def install(app: FastAPI, limits: RateLimits) -> None:
 
     async def wrong_credential(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Unauthenticated)  # noqa: S101 - registered for this class alone
-        anonymous = "authorization" not in request.headers  # was counted on its way in
         app.state.good_credentials.forget(_authorization(request.scope))
-        too_many = None if anonymous else _refusal(request.scope)
+        too_many = None if request.state.is_counted else _refusal(request.scope)
         return problems.response(too_many or error, request.url.path)
 
     app.add_exception_handler(Unauthenticated, wrong_credential)
@@ -141,9 +148,10 @@ class _Anonymous:
         """Refuse, or hand on."""
         too_many = None
         if scope["type"] == "http":
-            authorization = _authorization(scope)
-            if not authorization or not scope["app"].state.good_credentials.has(authorization):
-                too_many = _refusal(scope, count=not authorization)
+            is_counted = not scope["app"].state.good_credentials.has(_authorization(scope))
+            scope.setdefault("state", {})["is_counted"] = is_counted
+            if is_counted:
+                too_many = _refusal(scope)
         answer = self._app if too_many is None else problems.response(too_many, scope["path"])
         await answer(scope, receive, send)
 
@@ -152,17 +160,20 @@ def _authorization(scope: Any) -> bytes:
     return next((bytes(value) for name, value in scope["headers"] if name == b"authorization"), b"")
 
 
-def _refusal(scope: Any, *, count: bool = True) -> RateLimited | None:
+def _refusal(scope: Any) -> RateLimited | None:
     limit: RateLimit | None = scope["app"].state.rate_limits.address
     if limit is None or scope["path"] in _NEVER:
         return None
-    address = network(scope["client"][0] if scope.get("client") else "")
-    seconds = limit.take(address) if count else limit.wait(address)
+    seconds = limit.take(_address(scope))
     if not seconds:
         return None
     return RateLimited(
         f"Too many requests without a valid credential come from this address; send an API key, or wait {seconds} s.", retry_after=seconds
     )
+
+
+def _address(scope: Any) -> str:
+    return network(scope["client"][0] if scope.get("client") else "")
 
 
 def network(address: str) -> str:

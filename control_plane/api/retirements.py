@@ -8,6 +8,7 @@ from contracts.http import Retirement, RetireRequest
 from contracts.identifiers import Identifier
 from control_plane.api.auth import Admin
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.errors import (
     Conflict,
@@ -24,7 +25,7 @@ from control_plane.errors import (
 from control_plane.missing import with_suggestions
 from control_plane.retirement.retire import Name, retire
 
-router = APIRouter(prefix="/v1", tags=["data"])
+router = APIRouter(prefix="/v1", tags=["data"], route_class=Route)
 
 
 @router.post(

@@ -9,13 +9,17 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from control_plane.api import problems
+from control_plane.api.limits import PROBES
 from control_plane.api.services import Services
 from control_plane.errors import Busy, HeadersTooLarge, Malformed, Refusal, TooSlow, UriTooLong
 from control_plane.settings import ApiLimits, ApiSettings
 
+_PROBES = frozenset(path.encode() for path in PROBES)
 _LINGER_SECONDS = 1.0
 """How long a refused connection is still read from and what comes thrown away: closed at once, the answer would be lost on its way."""
 _BLOCKING_THREADS = 64
+BEYOND = 100
+"""Connections beyond the limit that may be open until they say what they want: it may be a probe."""
 GRACEFUL_SECONDS = 20
 """How long requests under way may take when the server is told to end."""
 
@@ -31,9 +35,12 @@ class LimitedProtocol(HttpToolsProtocol):
     """
 
     limits: ApiLimits
+    beyond: dict["LimitedProtocol", None]
+    """Connections over the limit, the oldest first. Probes are answered on them, nothing else: who only holds connections shall not have
+    this server restarted."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, or say that there are too many."""
+        """Take the connection; when there are too many, to be asked for a probe alone."""
         super().connection_made(transport)
         self._refused = False
         self._in_head = True
@@ -41,13 +48,16 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._ask_in_time()
-        most = self.limits.max_connections
-        if len(self.connections) > most:
-            self._refuse(Busy(f"This server has as many connections as it may ({most}). Send the request again.", retry_after=1))
+        if len(self.connections) - len(self.beyond) > self.limits.max_connections:
+            self.beyond[self] = None
+            if len(self.beyond) > BEYOND:
+                oldest = next(iter(self.beyond))
+                oldest._refuse(oldest._too_many())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._forget_deadline()
+        self.beyond.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -89,7 +99,12 @@ class LimitedProtocol(HttpToolsProtocol):
         """The head is here; a body may follow."""
         self._in_head = False
         self._head_bytes = 0
+        is_beyond = self in self.beyond
+        if is_beyond and self.url not in _PROBES:
+            self._end(self._too_many())
         super().on_headers_complete()
+        if is_beyond and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """All of the request is here."""
@@ -120,6 +135,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._deadline = None
         self._refuse(TooSlow(f"The request was not complete after {self.limits.request_seconds:g} s."))
 
+    def _too_many(self) -> Busy:
+        return Busy(
+            f"This server has as many connections as it may ({self.limits.max_connections}). Send the request again.", retry_after=1
+        )
+
     def _headers_too_large(self) -> HeadersTooLarge:
         return HeadersTooLarge(
             f"There may be at most {self.limits.max_headers} headers with at most {self.limits.max_header_bytes} bytes together."
@@ -134,6 +154,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refused = True
         self._forget_deadline()
         self.connections.discard(self)
+        self.beyond.pop(self, None)
         if self.transport.is_closing():
             return
         under_way = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
@@ -157,7 +178,7 @@ def _written(refusal: Refusal) -> bytes:
 
 def protocol(limits: ApiLimits) -> type[LimitedProtocol]:
     """The protocol with these limits: uvicorn makes one object of it for each connection."""
-    return type("Protocol", (LimitedProtocol,), {"limits": limits})
+    return type("Protocol", (LimitedProtocol,), {"limits": limits, "beyond": {}})
 
 
 class Server(uvicorn.Server):

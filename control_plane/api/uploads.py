@@ -13,6 +13,7 @@ from control_plane import acceptance, quotas
 from control_plane.api.auth import Writer
 from control_plane.api.datasets import dataset_response
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.database import queries
 from control_plane.errors import (
@@ -31,7 +32,11 @@ from control_plane.errors import (
 )
 from control_plane.upload_seal import Place
 
-router = APIRouter(prefix="/v1/entities/{entity_id}/versions/{data_version}/datasets/{dataset}/uploads", tags=["uploads"])
+router = APIRouter(
+    prefix="/v1/entities/{entity_id}/versions/{data_version}/datasets/{dataset}/uploads",
+    tags=["uploads"],
+    route_class=Route,
+)
 _COMMON = (Unauthenticated, Invalid, Unavailable, Forbidden, RateLimited)
 
 

@@ -10,12 +10,13 @@ from contracts.webhook import DeliveryState, SecretRotation, WebhookDelivery, We
 from control_plane.api import cursor as cursors
 from control_plane.api.auth import Admin, Reader, Writer
 from control_plane.api.problems import documented
+from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.database import Connection, queries
 from control_plane.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited, Unauthenticated, Unavailable
 from control_plane.webhooks import signing
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=Route)
 _COMMON = (Unauthenticated, Invalid, RateLimited, Unavailable)
 
 

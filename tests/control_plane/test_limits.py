@@ -4,13 +4,15 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 
 from control_plane.api.limits import nests_deeper
-from tests.control_plane.caller import Caller
+from control_plane.api.server import BEYOND
+from tests.control_plane.caller import ENTITY, VERSION, Caller
 from tests.control_plane.installation import Installation
 from tests.control_plane.served import Answer, Served, served
 from tests.control_plane.waiting import eventually
@@ -18,6 +20,8 @@ from tests.control_plane.waiting import eventually
 pytestmark = pytest.mark.security
 
 HOST = b"Host: stratum.test\r\n"
+KEY = b"Authorization: Bearer <key>\r\n"
+"""To be replaced by `_key`."""
 SMALL = {
     "max_connections": 20,
     "max_url_bytes": 2048,
@@ -30,11 +34,21 @@ SMALL = {
 }
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def bearer(bare: Caller) -> dict[str, str]:
+    """Headers of who may send bodies."""
+    return {"Authorization": f"Bearer {bare.key}"}
+
+
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def api(live: object) -> AsyncIterator[Served]:
     """One with small limits."""
     async with served(live.installation, **SMALL) as running:  # type: ignore[attr-defined]
         yield running
+
+
+def _key(caller: Caller) -> bytes:
+    return KEY.replace(b"<key>", caller.key.encode())
 
 
 async def _works(api: Served) -> None:
@@ -77,13 +91,13 @@ async def test_a_query_over_the_limit(api: Served) -> None:
         [],
         [b"GET /v1/time HTTP/1.1\r\n"] + [b"A: b\r\n"] * 100,
         [b"\r\n"] * 100,
-        [b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n"] + [b" "] * 100,
-        [b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"] + [b"1\r\n \r\n"] * 100,
+        [b"POST /v1/processes HTTP/1.1\r\n" + HOST + KEY + b"Content-Length: 1000\r\n\r\n"] + [b" "] * 100,
+        [b"POST /v1/processes HTTP/1.1\r\n" + HOST + KEY + b"Transfer-Encoding: chunked\r\n\r\n"] + [b"1\r\n \r\n"] * 100,
     ],
     ids=["nothing", "headers", "blank lines", "body", "chunks"],
 )
-async def test_what_comes_too_slowly_is_not_waited_for(pieces: list[bytes], api: Served) -> None:
-    answer = await api.raw(*pieces, pause=0.2)
+async def test_what_comes_too_slowly_is_not_waited_for(pieces: list[bytes], api: Served, bare: Caller) -> None:
+    answer = await api.raw(*(piece.replace(KEY, _key(bare)) for piece in pieces), pause=0.2)
     _refused(answer, 408, "too-slow")
     assert 1 < answer.seconds < 5
     await _works(api)
@@ -101,18 +115,53 @@ async def test_an_idle_connection_is_used_again_after_the_time_for_a_request(api
     writer.close()
 
 
-async def test_a_body_over_the_limit_declared_or_not(api: Served) -> None:
+async def test_a_body_over_the_limit_declared_or_not(api: Served, bearer: dict[str, str]) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(70):
             yield b" " * 1000
 
     for content in (b" " * 70_000, chunks()):
-        answer = await api.client.post("/v1/processes", content=content)
+        answer = await api.client.post("/v1/processes", content=content, headers=bearer)
         assert (answer.status_code, answer.json()["type"]) == (413, "urn:stratum:problem:too-large")
 
 
-async def test_bodies_that_are_too_much_together(platform: Installation) -> None:
-    head = b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Content-Length: 60000\r\n\r\n"
+async def test_the_list_of_an_uploads_files_may_be_longer(acme: Caller) -> None:
+    files = [{"name": f"{number:0200}.parquet", "bytes": 5 * 1024**3, "sha256": "0" * 64} for number in range(10_000)]
+    assert (await acme.post(f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/long/uploads", {"files": files})).status_code == 201
+    refused = await acme.post("/v1/processes", {"files": files})
+    assert (refused.status_code, refused.json()["type"]) == (413, "urn:stratum:problem:too-large")
+
+
+@pytest.mark.parametrize("credential", [{}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer wrong"}])
+@pytest.mark.parametrize("path", ["/v1/processes", "/v1/keys", "/v1/processes/callback"])
+async def test_a_body_without_a_valid_credential_is_not_waited_for(path: str, credential: dict[str, str], api: Served) -> None:
+    lines = [f"POST {path} HTTP/1.1", "Host: stratum.test", "Content-Length: 60000", *(f"{n}: {v}" for n, v in credential.items())]
+    reader, writer = await api.connect()
+    writer.write("\r\n".join([*lines, "", '{"a": ']).encode())
+    assert (await asyncio.wait_for(reader.readline(), 30)).split()[1] == b"401"
+    writer.close()
+
+
+async def test_a_connection_goes_on_behind_a_body_that_nobody_read(api: Served) -> None:
+    reader, writer = await api.connect()
+    writer.write(b"POST /v1/processes HTTP/1.1\r\n" + HOST + b"Content-Length: 60000\r\n\r\n" + b" " * 60_000)
+    writer.write(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert b" 401 " in await asyncio.wait_for(reader.readline(), 30)
+    assert b'"status":"ok"' in await asyncio.wait_for(reader.readuntil(b'"checks":{}}'), 30)
+    writer.close()
+
+
+async def test_who_sends_it_is_judged_before_what_is_sent(client: httpx.AsyncClient, acme: Caller, platform: Installation) -> None:
+    viewer = await platform.tenant(client, acme.tenant, role="viewer")
+    broken: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "application/json"}}
+    assert (await client.post("/v1/processes", **broken)).status_code == 401
+    assert (await client.post("/v1/processes/callback", **broken)).status_code == 401
+    assert (await viewer.request("POST", "/v1/processes", **broken)).status_code == 403
+    assert (await acme.request("POST", "/v1/processes", **broken)).status_code == 400
+
+
+async def test_bodies_that_are_too_much_together(platform: Installation, bare: Caller, bearer: dict[str, str]) -> None:
+    head = b"POST /v1/processes HTTP/1.1\r\n" + HOST + _key(bare) + b"Content-Length: 60000\r\n\r\n"
     async with served(platform, max_bodies_bytes=150_000, request_seconds=300) as api:
         held: dict[asyncio.Task[bytes], asyncio.StreamWriter] = {}
 
@@ -125,24 +174,24 @@ async def test_bodies_that_are_too_much_together(platform: Installation) -> None
                 writer.write(head + b" " * 59_999)
                 await writer.drain()
                 held[asyncio.create_task(reader.read(1))] = writer
-            return (await api.client.post("/v1/processes", content=b" " * 60_000)).status_code == 503
+            return (await api.client.post("/v1/processes", content=b" " * 60_000, headers=bearer)).status_code == 503
 
         await eventually(full, what="a refusal")
-        refused = await api.client.post("/v1/processes", content=b" " * 60_000)
+        refused = await api.client.post("/v1/processes", content=b" " * 60_000, headers=bearer)
         assert (refused.json()["type"], refused.headers["Retry-After"]) == ("urn:stratum:problem:busy", "1")
         for answer, writer in held.items():
             answer.cancel()
             writer.close()
 
         async def room() -> bool:
-            return (await api.client.post("/v1/processes", content=b" " * 60_000)).status_code != 503
+            return (await api.client.post("/v1/processes", content=b" " * 60_000, headers=bearer)).status_code != 503
 
         await eventually(room, what="room for a body again")
 
 
 @pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 10_000, b"[" * 40 + b"]" * 40, b'{"a":[' * 20 + b"]}" * 20])
-async def test_json_that_nests_too_deep_is_not_parsed(body: bytes, api: Served) -> None:
-    answer = await api.client.post("/v1/processes", content=body, headers={"Content-Type": "application/json"})
+async def test_json_that_nests_too_deep_is_not_parsed(body: bytes, api: Served, bearer: dict[str, str]) -> None:
+    answer = await api.client.post("/v1/processes", content=body, headers={**bearer, "Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:stratum:problem:malformed")
     assert "32 levels" in answer.json()["detail"]
 
@@ -166,19 +215,39 @@ async def test_numbers_that_no_column_holds(number: str, acme: Caller) -> None:
     assert answer.status_code in (400, 422), answer.text
 
 
-async def test_more_connections_than_may_be_are_told_so_at_once(api: Served) -> None:
-    held = [await api.connect() for _ in range(SMALL["max_connections"])]  # type: ignore[arg-type]
+async def test_more_connections_than_may_be_are_told_so_at_once_and_probes_are_answered(api: Served) -> None:
+    held = [await api.connect() for _ in range(SMALL["max_connections"] + 5)]  # type: ignore[arg-type]
     try:
-        answer = await api.raw(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
-        _refused(answer, 503, "busy")
-        assert (answer.headers["retry-after"], answer.seconds < 2) == ("1", True)
+        for path in (b"/v1/time", b"/metrics", b"/healthz/", b"/healthz?a=b"):
+            _refused(answer := await api.raw(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n"), 503, "busy")
+            assert (answer.headers["retry-after"], answer.seconds < 20) == ("1", True)
+        for path in (b"/healthz", b"/readyz"):
+            probe = await api.raw(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (probe.status, probe.headers["connection"]) == (200, "close"), "answered, and no connection more"
     finally:
         for _, writer in held:
             writer.close()
+    await _has_room(api)
+
+
+async def test_so_many_connections_that_the_oldest_beyond_the_limit_give_way(api: Served) -> None:
+    held = [await api.connect() for _ in range(SMALL["max_connections"] + BEYOND + 30)]  # type: ignore[arg-type]
+    try:
+        probe = await api.raw(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert probe.status == 200
+        first = await asyncio.wait_for(held[SMALL["max_connections"] + 10][0].readline(), 30)  # type: ignore[operator]
+        assert first.split()[1] == b"503"
+    finally:
+        for _, writer in held:
+            writer.close()
+    await _has_room(api)
+
+
+async def _has_room(api: Served) -> None:
     async with httpx.AsyncClient(base_url=api.client.base_url) as other:
 
         async def room() -> bool:
-            return (await other.get("/healthz")).status_code == 200
+            return (await other.get("/v1/time")).status_code == 200
 
         await eventually(room, what="room for a connection again")
 

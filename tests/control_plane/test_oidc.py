@@ -95,6 +95,13 @@ async def test_no_role_no_entry(roles: Any, api: httpx.AsyncClient, provider: Id
     assert "claim 'roles'" in answer.json()["detail"]
 
 
+async def test_a_token_without_a_role_takes_of_its_tenants_rate(platform: Installation, provider: IdentityProvider, bare: Caller) -> None:
+    twice = {"tenant_requests_per_second": 0.0001, "request_burst_seconds": 20_000}
+    async with platform.but(**provider.settings, **twice).api() as client:
+        token = provider.token(bare.tenant, roles=[])
+        assert [await status(client, token) for _ in range(3)] == [403, 403, 429]
+
+
 @pytest.mark.parametrize("tenant", ["no-such-tenant", "", "Acme", "a\x00b", "a\n"])
 async def test_an_unknown_tenant(tenant: str, api: httpx.AsyncClient, provider: IdentityProvider) -> None:
     assert "a tenant that does not exist here" in await refusal(api, provider.token(tenant, "admin"))

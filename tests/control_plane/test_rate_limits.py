@@ -152,6 +152,42 @@ async def test_an_address_over_its_rate_has_no_more_keys_looked_up(
     await limited.app.state.services.database.close()
 
 
+@pytest.mark.parametrize("path", ["/v1/time", "/.well-known/jwks.json", "/openapi.json", "/docs", "/nowhere", "/v1/processes/callback/x"])
+async def test_a_made_up_credential_is_none_where_nobody_judges_it(path: str, platform: Installation, acme: Caller) -> None:
+    limited = Limited(platform, None, (0.1, 3))
+    async with limited.client() as client:
+
+        async def ask(key: str) -> int:
+            return (await client.get(path, headers={"Authorization": f"Bearer {key}"})).status_code
+
+        assert [await ask(f"made-up-{number}") == 429 for number in range(6)] == [False] * 3 + [True] * 3
+        limited.clock.now += 10
+        assert (await client.get("/v1/quota", headers={"Authorization": f"Bearer {acme.key}"})).status_code == 200
+        assert 429 not in [await ask(acme.key) for _ in range(5)], "a good one is not counted"
+    await limited.app.state.services.database.close()
+
+
+async def test_a_good_credential_takes_nothing_of_its_address(platform: Installation, client: httpx.AsyncClient, acme: Caller) -> None:
+    limited = Limited(platform, None, (0.1, 1))
+    callers = [await platform.tenant(client, acme.tenant, role="viewer") for _ in range(4)]
+    async with limited.client() as here:
+        for caller in callers:
+            headers = {"Authorization": f"Bearer {caller.key}"}
+            assert (await here.post("/v1/keys", headers=headers, json={})).status_code == 403
+        assert [(await here.get("/v1/time")).status_code for _ in range(2)] == [200, 429]
+    await limited.app.state.services.database.close()
+
+
+async def test_what_a_role_may_not_do_is_counted_too(platform: Installation, client: httpx.AsyncClient, acme: Caller) -> None:
+    limited = Limited(platform, (0.1, 3), None)
+    viewer = await platform.tenant(client, acme.tenant, role="viewer")
+    async with limited.client() as here:
+        headers = {"Authorization": f"Bearer {viewer.key}"}
+        answers = [(await here.post("/v1/keys", headers=headers, json={})).status_code for _ in range(5)]
+        assert answers == [403, 403, 403, 429, 429]
+    await limited.app.state.services.database.close()
+
+
 def test_good_credentials_are_remembered_within_bounds() -> None:
     good = GoodCredentials()
     for number in range(GOOD_CREDENTIALS + 10):

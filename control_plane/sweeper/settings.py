@@ -28,9 +28,14 @@ class SweepSettings(BaseSettings):
     )
     idempotency_key_seconds: Annotated[float, Field(ge=3600)] = Field(default=7 * DAY, description="Life of an `Idempotency-Key`.")
     outbox_seconds: Annotated[float, Field(ge=3600)] = Field(
-        default=7 * DAY, description="How long published messages of ended processes stay."
+        default=7 * DAY, description="How long messages of ended processes stay, published or never released."
     )
-    sweep_record_seconds: Annotated[float, Field(ge=DAY)] = Field(default=90 * DAY, description="How long the records of sweeps stay.")
+    webhook_delivery_seconds: Annotated[_Life | None, BeforeValidator(_none_if_zero)] = Field(
+        default=30 * DAY, description="How long deliveries that are over stay, and can be sent again. 0: for ever."
+    )
+    sweep_record_seconds: Annotated[float, Field(ge=DAY)] = Field(
+        default=90 * DAY, description="How long the records of sweeps stay, and the marks of removed folders."
+    )
     event_seconds: _Life | None = Field(default=None, description="How long the history of an ended process stays.")
     refused_callback_seconds: Annotated[_Life | None, BeforeValidator(_none_if_zero)] = Field(
         default=30 * DAY, description="How long refused callbacks of an ended process stay. 0: for ever."

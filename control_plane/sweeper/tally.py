@@ -17,10 +17,12 @@ class Kind(StrEnum):
     RETIRED = "files of a retired dataset"
     LOG = "log"
     IDEMPOTENCY_KEY = "idempotency key"
-    OUTBOX = "published message"
+    OUTBOX = "message"
+    DELIVERY = "webhook delivery"
     EVENT = "event"
     REFUSED_CALLBACK = "refused callback"
     RECORD = "record of a sweep"
+    MARK = "mark of a removed folder"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from control_plane.sweeper.tally import NOT_ASKED, Kind
 from tests.control_plane.caller import ENTITY
 from tests.control_plane.installation import Installation
 from tests.control_plane.quiet import Quiet, sweeper
-from tests.control_plane.waiting import eventually
 
 AGE = "interval '100 days'"
 HOOK = "https://example.com/hook"
@@ -74,7 +73,8 @@ async def test_a_released_message_stays_until_it_is_published(quiet: Quiet, usua
 
 async def test_deliveries_that_are_over(quiet: Quiet, usual: Sweeper, sql: asyncpg.Connection) -> None:
     """Delivered or given up, a delivery can be sent again for its life; one that waits is kept however old it is."""
-    ended = {name: await _cancelled(quiet, number, callback_url=HOOK) for number, name in enumerate(("delivered", "given_up", "new", "waiting"))}
+    names = ("delivered", "given_up", "new", "waiting")
+    ended = {name: await _cancelled(quiet, number, callback_url=HOOK) for number, name in enumerate(names)}
     over = "UPDATE webhook_deliveries SET state = $2, last_error = 'no', ended_at = now(), leased_until = NULL WHERE process_id = $1"
     await sql.execute(over, ended["delivered"], "delivered")
     await sql.execute(over, ended["given_up"], "given_up")
@@ -95,21 +95,10 @@ async def test_a_delivery_that_is_sent_again_meanwhile(quiet: Quiet, usual: Swee
     await replay.start()
     await sql.execute("UPDATE webhook_deliveries SET state = 'waiting', ended_at = NULL")
     sweep = asyncio.ensure_future(leftovers(usual, remove=True))
-    await _until_it_waits(quiet, sweep)
+    await quiet.until_it_waits(sweep)
     await replay.commit()
     assert Kind.DELIVERY not in (await sweep).counts
     assert await sql.fetchval("SELECT state FROM webhook_deliveries") == "waiting"
-
-
-async def _until_it_waits(quiet: Quiet, work: asyncio.Future[Any]) -> None:
-    """Until a lock holds up the work, or nothing did."""
-    async with quiet.installation.sql() as watch:
-
-        async def look() -> bool:
-            held = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            return work.done() or await watch.fetchval(held)
-
-        await eventually(look, what="the lock")
 
 
 async def test_marks_of_removed_folders(quiet: Quiet, usual: Sweeper, sql: asyncpg.Connection) -> None:
@@ -121,7 +110,8 @@ async def test_marks_of_removed_folders(quiet: Quiet, usual: Sweeper, sql: async
     assert Kind.MARK not in (await leftovers(usual, remove=True)).counts
     for driver in (open_, ended):
         await sql.execute(
-            "INSERT INTO swept_folders (tenant, entity_id, data_version, dataset, run_id, lease_until) VALUES ($1, $2, 'v0', 'x', $3, now())",
+            "INSERT INTO swept_folders (tenant, entity_id, data_version, dataset, run_id, lease_until)"
+            " VALUES ($1, $2, 'v0', 'x', $3, now())",
             quiet.caller.tenant,
             ENTITY,
             driver.run_id,

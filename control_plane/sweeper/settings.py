@@ -23,6 +23,9 @@ class SweepSettings(BaseSettings):
         default=7 * DAY, description="Age of folders that no row knows, and of unfinished uploads of parts; longer than the longest run."
     )
     sweep_unknown_folders: bool = Field(default=True, description="Remove folders that no row knows; else they are only reported.")
+    stray_job_seconds: Annotated[Annotated[float, Field(ge=600)] | None, BeforeValidator(_none_if_zero)] = Field(
+        default=3600, description="How long a Job that no row knows may live, from the first list on that shows it. 0: it is only reported."
+    )
     retire_grace_seconds: Annotated[float, Field(ge=3600)] = Field(
         default=7 * DAY, description="How long the files of a retired dataset stay."
     )

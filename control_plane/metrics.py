@@ -30,6 +30,7 @@ REFUSED_CALLBACKS = Counter(
 SWEPT = Counter("stratum_swept_objects_total", "Objects of unsealed runs and uploads that were removed.")
 REMOVED = Counter("stratum_leftovers_removed_total", "Left-overs that were removed, by kind.", ["kind"])
 REMOVED_BYTES = Counter("stratum_leftovers_removed_bytes_total", "Their bytes.", ["kind"])
+STRAYS = Gauge("stratum_stray_jobs", "Jobs that the last full lists show alive and that no row knows.")
 LEFT = Gauge("stratum_leftovers", "Left-overs that the last full sweep found and kept, by kind and reason.", ["kind", "why"])
 FULL_SWEEP_AT = Gauge("stratum_full_sweep_timestamp_seconds", "When the last full sweep of this reconciler came to its end.")
 
@@ -42,6 +43,7 @@ async def refresh(connection: Connection) -> None:
     lag = await queries.outbox_lag(connection)
     OUTBOX.set(lag["waiting"])
     OUTBOX_AGE.set(lag["seconds"])
+    STRAYS.set(await queries.count_strays(connection))
 
 
 def swept(tally: Tally) -> None:

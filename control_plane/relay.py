@@ -58,6 +58,7 @@ async def _lead(
         released = await queries.release(connection, max_in_flight=settings.max_in_flight)
         metrics.RELEASED.inc(released)
         published, waiting = await _publish(connection, settings, keys, publisher)
+        await _end_strays(connection, settings, keys, publisher)
         if waiting and not published:
             await pause(1, stop)
         elif not released and not published:
@@ -80,8 +81,19 @@ async def _publish(connection: asyncpg.Connection, settings: RelaySettings, keys
     return len(delivered), len(batch)
 
 
+async def _end_strays(connection: asyncpg.Connection, settings: RelaySettings, keys: Signer, publisher: Publisher) -> None:
+    """Publish the cancels of jobs that no attempt knows. They have no place in the outbox: its rows are of processes."""
+    rows = [row async for row in queries.stray_cancels(connection, limit=settings.publish_batch)]
+    if not rows:
+        return
+    delivered = await publisher.publish([outgoing(row, settings.topics, keys, settings.callback_url) for row in rows])
+    metrics.PUBLISH_ERRORS.inc(len(rows) - len(delivered))
+    metrics.PUBLISHED.labels("cancel").inc(len(delivered))
+    await queries.mark_strays_told(connection, ids=delivered)
+
+
 def outgoing(row: asyncpg.Record, topics: Topics, keys: Signer, callback_url: str) -> Outgoing:
-    """The message of an outbox row. The same row always gives the same command."""
+    """The message of an outbox row, or of a stray job's. The same row always gives the same command."""
     ref = AttemptRef(tenant=row["tenant"], process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
     message: CancelCommand | Command
     if row["kind"] == "cancel":

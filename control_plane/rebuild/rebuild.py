@@ -59,8 +59,17 @@ async def _tenant(database: Database, storage: Storage, report: Report, tenant: 
             await _register(database, storage, report, tenant, group)
     async with database.connection() as connection:
         known = {(row["entity_id"], row["data_version"], row["dataset"]) async for row in queries.registry_of(connection, tenant=tenant)}
-    for gone in sorted(known - {(path.entity_id, path.data_version, path.dataset) for path in found}):
-        report.conflicts[f"{tenant}: {'/'.join(gone)}"] = "registered, and the store has no manifest of it"
+    for unlisted in sorted(known - {(path.entity_id, path.data_version, path.dataset) for path in found}):
+        await _look_again(database, storage, report, tenant, root.dataset(*unlisted))
+
+
+async def _look_again(database: Database, storage: Storage, report: Report, tenant: str, path: DatasetPath) -> None:
+    """A dataset that is registered and was not listed: it may have been sealed since."""
+    with _reported(report, [_name(path, tenant)]):
+        if await asyncio.to_thread(storage.exists, path.root.bucket, path.manifest_key):
+            await _read(database, storage, report, tenant, path)
+        else:
+            report.conflicts[_name(path, tenant)] = "registered, and the store has no manifest of it"
 
 
 def _places(storage: Storage, root: StorageRoot) -> list[DatasetPath]:

@@ -27,7 +27,7 @@ def lines(tally: Tally) -> list[str]:
             f"{kind.value}: found {count.found} ({_size(count.found_bytes)}), removed {count.removed} ({_size(count.removed_bytes)})"
         )
         result += [f"  kept {number}: {why}" for why, number in sorted(count.kept.items())]
-    return [*result, *(f"removed {name}" for name in tally.removed_names)]
+    return [*result, *(f"removed {name}" for name in tally.removed_names), *(f"kept {name}" for name in tally.kept_names)]
 
 
 def _size(number: int) -> str:

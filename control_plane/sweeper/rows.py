@@ -25,9 +25,11 @@ class _Rows:
 _KINDS = (
     _Rows(Kind.IDEMPOTENCY_KEY, "idempotency_key_seconds", queries.old_idempotency_keys, queries.remove_idempotency_keys),
     _Rows(Kind.OUTBOX, "outbox_seconds", queries.old_messages, queries.remove_messages),
+    _Rows(Kind.DELIVERY, "webhook_delivery_seconds", queries.old_deliveries, queries.remove_deliveries),
     _Rows(Kind.EVENT, "event_seconds", queries.old_events, queries.remove_events, audit=True, piece=200),
     _Rows(Kind.REFUSED_CALLBACK, "refused_callback_seconds", queries.old_refused_callbacks, queries.remove_refused_callbacks, audit=True),
     _Rows(Kind.RECORD, "sweep_record_seconds", queries.old_sweeps, queries.remove_sweeps),
+    _Rows(Kind.MARK, "sweep_record_seconds", queries.old_marks, queries.remove_marks),
 )
 
 

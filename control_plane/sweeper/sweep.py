@@ -11,6 +11,7 @@ from control_plane import metrics
 from control_plane.database import queries
 from control_plane.sweeper.ended import expire_uploads, sweep_runs, sweep_uploads
 from control_plane.sweeper.isolation import apart
+from control_plane.sweeper.jobs import sweep_jobs
 from control_plane.sweeper.listed import sweep_folders
 from control_plane.sweeper.logs import sweep_logs
 from control_plane.sweeper.multipart import sweep_multipart
@@ -67,6 +68,7 @@ async def _ended(sweeper: Sweeper, tally: Tally) -> None:
 async def _by_age(sweeper: Sweeper, tally: Tally) -> None:
     await sweep_retired(sweeper, tally)
     await sweep_rows(sweeper, tally)
+    await sweep_jobs(sweeper, tally)
 
 
 async def _full(sweeper: Sweeper, tally: Tally, sweep_id: UUID, started_by: Literal["reconcile", "command"], began_at: datetime) -> None:

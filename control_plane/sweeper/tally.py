@@ -6,6 +6,8 @@ from typing import Any
 
 from control_plane.errors import StorageUnavailable
 
+_MOST_NAMES = 100
+
 
 class Kind(StrEnum):
     """The kinds of left-overs."""
@@ -16,11 +18,14 @@ class Kind(StrEnum):
     MULTIPART = "unfinished multipart upload"
     RETIRED = "files of a retired dataset"
     LOG = "log"
+    JOB = "job"
     IDEMPOTENCY_KEY = "idempotency key"
-    OUTBOX = "published message"
+    OUTBOX = "message"
+    DELIVERY = "webhook delivery"
     EVENT = "event"
     REFUSED_CALLBACK = "refused callback"
     RECORD = "record of a sweep"
+    MARK = "mark of a removed folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Tally:
     remove: bool
     counts: dict[Kind, Count] = field(default_factory=dict)
     removed_names: list[str] = field(default_factory=list)
+    kept_names: list[str] = field(default_factory=list)
     unreachable: dict[str, StorageUnavailable] = field(default_factory=dict)
 
     def found(self, kind: Kind, size: Size, number: int = 1) -> None:
@@ -69,13 +75,15 @@ class Tally:
         count = self.counts.setdefault(kind, Count())
         count.removed += number
         count.removed_bytes += size.bytes
-        if name and len(self.removed_names) < 100:
+        if name and len(self.removed_names) < _MOST_NAMES:
             self.removed_names.append(name)
 
-    def kept(self, kind: Kind, why: str, number: int = 1) -> None:
-        """It stays, and why."""
+    def kept(self, kind: Kind, why: str, number: int = 1, name: str | None = None) -> None:
+        """It stays, and why. What nobody finds by its kind alone has a name; the first hundred are kept for the record."""
         kept = self.counts.setdefault(kind, Count()).kept
         kept[why] = kept.get(why, 0) + number
+        if name and len(self.kept_names) < _MOST_NAMES:
+            self.kept_names.append(name)
 
     def check_reached(self) -> None:
         """Raise what was said of the first store that could not be looked at."""
@@ -100,7 +108,7 @@ class Tally:
             for kind, count in self.counts.items()
             if count.found or count.removed or count.kept
         }
-        return {"kinds": kinds, "removed": self.removed_names}
+        return {"kinds": kinds, "removed": self.removed_names, "kept": self.kept_names}
 
 
 NOT_ASKED = "would be removed (with --remove, or by the reconciler)"

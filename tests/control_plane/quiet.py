@@ -1,5 +1,6 @@
 """Work in an installation in which nothing runs: the test takes the place of relay and launcher, and calls the sealer itself."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from control_plane.sweeper.sweeper import Sweeper
 from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation
+from tests.control_plane.waiting import eventually
 
 
 class Quiet:
@@ -66,6 +68,16 @@ class Quiet:
         async with self.installation.reconciler() as reconciler:
             while await seal_next(reconciler):
                 continue
+
+    async def until_it_waits(self, work: asyncio.Future[Any]) -> None:
+        """Until a lock of the database holds up the work, or the work is done because none does."""
+        held = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        async with self.installation.sql() as sql:
+
+            async def look() -> bool:
+                return work.done() or bool(await sql.fetchval(held))
+
+            await eventually(look, what="the lock")
 
 
 class Later(Sweeper):

@@ -45,6 +45,11 @@ async def two(still: Installation) -> AsyncIterator[tuple[Caller, Caller]]:
             path = "/v1/entities/cust_8842/versions/v2024.10.05/datasets/old/retire"
             assert (await caller.post(path, {"reason": "old"})).status_code == 200
             await sql.execute("INSERT INTO swept_folders VALUES ($1, 'e', 'v', 'd', 'r', now(), now())", caller.tenant)
+            await sql.execute(
+                "INSERT INTO stray_jobs (cluster, tenant, process_id, step, attempt, seen_at)"
+                " VALUES ('c', $1, gen_random_uuid(), 0, 1, now())",
+                caller.tenant,
+            )
             hooked = await caller.run(3, output_dataset="c", callback_url="https://hooks.test/h")
             assert hooked.status_code == 202
             assert (await caller.post(f"/v1/processes/{hooked.json()['id']}/cancel")).status_code == 202

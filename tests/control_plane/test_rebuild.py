@@ -1,5 +1,6 @@
 """After the database was restored from an older copy, the registry comes back from the manifests."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -9,12 +10,14 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from contracts.layout import StorageRoot
+from contracts.layout import DatasetPath, StorageRoot
 from contracts.manifest import Manifest
+from control_plane.rebuild import rebuild
+from control_plane.storage import Storage
 from tests.control_plane.caller import BUCKET, ENTITY, VERSION, Caller
 from tests.control_plane.commands import run
 from tests.control_plane.installation import Installation, create_database
-from tests.control_plane.quiet import Quiet
+from tests.control_plane.quiet import Quiet, leftover_settings
 from tests.control_plane.waiting import eventually
 
 
@@ -117,6 +120,27 @@ async def test_what_the_database_has_is_never_changed(quiet: Quiet) -> None:
         assert "lies in another place" in said[f"{prefix}/v7/source"]
         assert "cannot be read" in said[f"{prefix}/v8/source"]
         assert await sql.fetch("SELECT * FROM datasets WHERE rebuilt_at IS NULL") == before
+
+
+async def test_what_is_sealed_meanwhile_is_no_conflict(quiet: Quiet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is listed before the registry is read, and the services run. What is in the registry alone is still told."""
+    await quiet.caller.ingest()
+    await quiet.complete()
+    list_places, loop = rebuild._places, asyncio.get_running_loop()
+
+    def list_and_be_slow(storage: Storage, root: StorageRoot) -> list[DatasetPath]:
+        listed = list_places(storage, root)
+        asyncio.run_coroutine_threadsafe(quiet.seal(), loop).result(60)
+        return listed
+
+    monkeypatch.setattr(rebuild, "_places", list_and_be_slow)
+    settings = leftover_settings(quiet.installation)
+    assert (await rebuild.rebuild(settings, None, dry_run=False)).document() == {"known": 2, "registered": [], "conflicts": {}}
+    root = StorageRoot.parse(quiet.caller.root)
+    quiet.installation.s3.delete_object(Bucket=BUCKET, Key=root.dataset(ENTITY, VERSION, "source").manifest_key)
+    report = await rebuild.rebuild(settings, None, dry_run=False)
+    assert report.known == 1
+    assert report.conflicts == {f"{quiet.caller.tenant}: {ENTITY}/{VERSION}/source": "registered, and the store has no manifest of it"}
 
 
 async def test_other_work_that_was_accepted_meanwhile_is_left_alone(quiet: Quiet) -> None:

@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.layout import StorageRoot
+from contracts.manifest import Manifest
 from contracts.tombstone import Tombstone
 from control_plane.sweeper.sweep import leftovers
 from control_plane.sweeper.sweeper import Sweeper
@@ -112,6 +113,51 @@ async def test_its_files_go_after_the_grace(quiet: Quiet) -> None:
         assert await sql.fetchval("SELECT bytes FROM stored") == 0, "what is gone counts no longer against the quota"
     assert Kind.RETIRED not in (await leftovers(usual, remove=True)).counts
     await usual.database.close()
+
+
+async def _long_retired(quiet: Quiet) -> None:
+    """As a rebuild from the tombstone writes it: whoever reads the dataset at that moment is not asked."""
+    async with quiet.installation.sql() as sql:
+        await sql.execute(
+            "INSERT INTO retirements (tenant, entity_id, data_version, dataset, retired_at, retired_by, reason)"
+            " SELECT tenant, entity_id, data_version, dataset, now() - interval '30 days', 'key x', 'old' FROM datasets"
+        )
+
+
+async def test_its_files_stay_while_it_is_read(quiet: Quiet) -> None:
+    process_id = (await quiet.caller.accepted(1))["id"]
+    await _long_retired(quiet)
+    before = _keys(quiet)
+    usual = sweeper(Sweeper, quiet.installation)
+    kept = (await leftovers(usual, remove=True)).counts[Kind.RETIRED]
+    assert (kept.kept, kept.removed, _keys(quiet)) == ({"an active process reads it": 1}, 0, before)
+    await quiet.caller.ok("POST", f"/v1/processes/{process_id}/cancel")
+    assert (await leftovers(usual, remove=True)).counts[Kind.RETIRED].removed == 1
+    await usual.database.close()
+    assert _keys(quiet) == ["_manifest.json", "_retired.json"]
+
+
+@pytest.mark.parametrize("manifest", ["of another run", "unreadable", "missing"])
+async def test_its_files_stay_unless_the_store_agrees(manifest: str, quiet: Quiet) -> None:
+    """Registry and store may tell of different runs, and then somebody is to look. Without a manifest nobody else names the files."""
+    s3, path = quiet.installation.s3, StorageRoot.parse(quiet.caller.root).dataset(ENTITY, VERSION, "source")
+    place = {"Bucket": path.root.bucket, "Key": path.manifest_key}
+    if manifest == "missing":
+        s3.delete_object(**place)
+    else:
+        sealed = Manifest.model_validate_json(s3.get_object(**place)["Body"].read())
+        other = sealed.model_copy(update={"run_id": "run-of-somebody"}).to_bytes()
+        s3.put_object(**place, Body=other if manifest == "of another run" else b"{}")
+    before = _keys(quiet)
+    await _long_retired(quiet)
+    usual = sweeper(Sweeper, quiet.installation)
+    found = (await leftovers(usual, remove=True)).counts[Kind.RETIRED]
+    await usual.database.close()
+    if manifest == "missing":
+        assert (found.removed, _keys(quiet)) == (1, ["_retired.json"])
+    else:
+        assert found.kept == {"the manifest in the store names another run than the registry, or cannot be read": 1}
+        assert (found.removed, set(_keys(quiet))) == (0, {*before, "_retired.json"})
 
 
 async def test_a_policy_prints_commands_and_does_nothing(quiet: Quiet) -> None:

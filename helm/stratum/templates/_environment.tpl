@@ -60,13 +60,14 @@
 {{/* What is kept, and for how long. 0 stands for ever: then the variable is not set, but where the service's own default is a life. */}}
 {{- define "stratum.env.retention" -}}
 {{- $names := dict "graceSeconds" "SWEEP_GRACE_SECONDS" "listingSeconds" "SWEEP_LISTING_SECONDS"
-  "unknownGraceSeconds" "SWEEP_UNKNOWN_GRACE_SECONDS" "retireGraceSeconds" "RETIRE_GRACE_SECONDS"
+  "unknownGraceSeconds" "SWEEP_UNKNOWN_GRACE_SECONDS" "strayJobSeconds" "STRAY_JOB_SECONDS" "retireGraceSeconds" "RETIRE_GRACE_SECONDS"
   "idempotencyKeySeconds" "IDEMPOTENCY_KEY_SECONDS" "outboxSeconds" "OUTBOX_SECONDS" "sweepRecordSeconds" "SWEEP_RECORD_SECONDS"
-  "eventSeconds" "EVENT_SECONDS" "refusedCallbackSeconds" "REFUSED_CALLBACK_SECONDS" "logSeconds" "LOG_SECONDS" }}
+  "webhookDeliverySeconds" "WEBHOOK_DELIVERY_SECONDS" "eventSeconds" "EVENT_SECONDS"
+  "refusedCallbackSeconds" "REFUSED_CALLBACK_SECONDS" "logSeconds" "LOG_SECONDS" }}
 - {name: STRATUM_SWEEP_UNKNOWN_FOLDERS, value: {{ .Values.retention.unknownFolders | quote }}}
 {{- range $key, $name := $names }}
 {{- $seconds := int64 (index $.Values.retention $key) }}
-{{- if or $seconds (has $key (list "graceSeconds" "refusedCallbackSeconds")) }}
+{{- if or $seconds (has $key (list "graceSeconds" "refusedCallbackSeconds" "webhookDeliverySeconds" "strayJobSeconds")) }}
 - {name: STRATUM_{{ $name }}, value: {{ $seconds | quote }}}
 {{- end }}
 {{- end }}

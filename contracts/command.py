@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from contracts.identifiers import Identifier, ProcessId, Tenant
+from contracts.layout import STORAGE_ROOT_PATTERN
 from contracts.model import Contract, Count, HttpAddress, Ordinal, Sent, Text, Timestamp, Tolerant, Uuid, sha256_of
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -27,7 +28,7 @@ def mebibytes(memory: str) -> int:
 
 StorageRootUri = Annotated[
     str,
-    StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]*)?$"),
+    StringConstraints(pattern=STORAGE_ROOT_PATTERN),
     Field(description="`s3://bucket` or `s3://bucket/prefix` of the tenant.", examples=["s3://stratum"]),
 ]
 

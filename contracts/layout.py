@@ -3,8 +3,8 @@
 Written out in `docs/reference/storage-layout.md`.
 """
 
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from contracts.errors import ContractError
@@ -15,26 +15,43 @@ TOMBSTONE_NAME = "_retired.json"
 LOG_END_NAME = "complete"
 """Name of the empty object beside the chunks of a log that says that no more will come."""
 
+BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+_FOLDER = r"\.*[A-Za-z0-9!_'()-][A-Za-z0-9!_.'()-]*"
+"""No wildcard or variable of a store's policy (`*`, `?`, `$`), which would stand for others' data; and no `.`, `..` or empty name, of which
+Hadoop makes another folder."""
+PREFIX_PATTERN = f"^({_FOLDER}/)*$"
+STORAGE_ROOT_PATTERN = f"^s3://{BUCKET_PATTERN.strip('^$')}(/{_FOLDER})*/?$"
+_URI = re.compile(r"s3a?://([^/]+)(?:/(.*))?", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class StorageRoot:
-    """A tenant's bucket and prefix. `prefix` is empty or ends with `/`."""
+    """A tenant's bucket and prefix. `prefix` is empty or ends with `/`.
+
+    Raises:
+        ContractError: one of them is not what runs, keys and policies can be made for.
+    """
 
     bucket: str
     prefix: str = ""
 
     def __post_init__(self) -> None:
-        if self.prefix and (not self.prefix.endswith("/") or self.prefix.startswith("/")):
-            raise ContractError(f"storage prefix {self.prefix!r} must be empty, or end with '/' and not start with it")
+        if re.fullmatch(BUCKET_PATTERN.strip("^$"), self.bucket) is None:
+            raise ContractError(f"the bucket {self.bucket!r} must be 3 to 63 small letters, digits, '.' and '-'")
+        if re.fullmatch(PREFIX_PATTERN.strip("^$"), self.prefix) is None:
+            raise ContractError(
+                f"the storage prefix {self.prefix!r} must be empty, or names that each end with '/', such as 'acme/'; "
+                "take letters, digits and !_.-'(), and not dots alone"
+            )
 
     @classmethod
     def parse(cls, uri: str) -> "StorageRoot":
         """From `s3://bucket` or `s3://bucket/prefix`."""
-        parts = urlsplit(uri)
-        if parts.scheme not in ("s3", "s3a") or not parts.netloc:
+        parts = _URI.fullmatch(uri)
+        if parts is None:
             raise ContractError(f"storage root {uri!r} is not of the form s3://bucket/prefix")
-        prefix = parts.path.strip("/")
-        return cls(parts.netloc, f"{prefix}/" if prefix else "")
+        prefix = (parts[2] or "").removesuffix("/")
+        return cls(parts[1], f"{prefix}/" if prefix else "")
 
     @property
     def uri(self) -> str:

@@ -134,6 +134,7 @@ def provision(
     """
     from control_plane.storage import Storage
 
+    tenants.check_names(tenant, bucket, prefix)  # before a bucket is made
     limits = _limits({"max_held": max_held, "max_executor_cores": max_executor_cores, "max_stored_bytes": max_stored_bytes})
     key = api_key_file.read_text(encoding="utf-8").strip()
     Storage(StorageSettings()).ensure_bucket(bucket)

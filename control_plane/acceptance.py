@@ -23,6 +23,7 @@ from contracts.sql_guard import check_condition, check_query
 from control_plane import quotas
 from control_plane.database import Connection, queries
 from control_plane.errors import Conflict, ImageNotAllowed, Invalid, Missing, NameTaken, Retired, StorageUsedUp, TooManyHeld
+from control_plane.input_views import input_views
 from control_plane.nearest import did_you_mean, nearest
 from control_plane.retirement.retire import check_not_retired
 
@@ -177,7 +178,7 @@ def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
     if wrong:
         first = wrong[0]
         raise Invalid(f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).", errors=wrong)
-    views = parameters.get(action.inputs_parameter or "") or {"source": None}
+    views = input_views(action, parameters, "source")
     guards = ((action.query_parameter, lambda text: check_query(text, views)), (action.condition_parameter, check_condition))
     for name, guard in guards:
         if name in parameters:
@@ -218,8 +219,7 @@ def check_resources(catalog: Catalog, action: Action, asked: ResourceProfile | N
 
 async def resolve(connection: Connection, tenant: str, request: ProcessRequest, action: Action) -> Work:
     """Pin the inputs to the manifests that are sealed now, and name the outputs."""
-    declared = request.parameters.get(action.inputs_parameter) if action.inputs_parameter else None
-    views: dict[str, str] = declared or {"source": request.input_dataset}
+    views = input_views(action, request.parameters, request.input_dataset)
     where = {"tenant": tenant, "entity_id": request.entity_id, "data_version": request.data_version}
     found = {row["dataset"]: row async for row in queries.find_datasets(connection, **where, datasets=list(views.values()))}
     for dataset in views.values():

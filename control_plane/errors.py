@@ -44,6 +44,10 @@ class EventRefused(ControlPlaneError):
     """What a message of the launcher says cannot be true; nothing of it is used."""
 
 
+class Unmakable(ControlPlaneError):
+    """No message can be made of a row of the outbox. The words are for the owner of the process."""
+
+
 class Refusal(ControlPlaneError):
     """A request that is answered with a problem document. `detail` says what happened and what to do."""
 

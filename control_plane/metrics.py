@@ -18,6 +18,7 @@ OUTBOX_AGE = Gauge("stratum_outbox_oldest_seconds", "Age of the oldest of them."
 RELEASED = Counter("stratum_released_total", "Processes released by admission.")
 PUBLISHED = Counter("stratum_published_total", "Messages delivered to Kafka.", ["kind"])
 PUBLISH_ERRORS = Counter("stratum_publish_errors_total", "Messages that Kafka did not take in time.")
+UNMAKABLE = Counter("stratum_unmakable_messages_total", "Released messages that could not be made; their attempts were ended.", ["kind"])
 EVENTS = Counter("stratum_events_read_total", "Events read from the launcher.", ["type"])
 EVENTS_REFUSED = Counter("stratum_events_refused_total", "Events that could not be used and went to the dead letters.")
 SEALS = Counter("stratum_seals_total", "Seals by outcome.", ["outcome"])

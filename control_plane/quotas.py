@@ -2,16 +2,27 @@
 
 import asyncpg
 
+from contracts.errors import ContractError
 from contracts.http import Quota, QuotaUse
+from contracts.layout import StorageRoot
 from control_plane.database import Connection, queries
-from control_plane.errors import Invalid, StorageUsedUp, TooManyHeld
+from control_plane.errors import Conflict, Invalid, StorageUsedUp, TooManyHeld
 
 _HELD_RETRY_SECONDS = 5
 
 
 async def check_storage(connection: Connection, tenant: str, more: int = 0) -> asyncpg.Record:
-    """Raise `StorageUsedUp` when nothing, or not `more`, may be stored any longer. Returns the row of limits, for further checks."""
+    """Judge whether anything, or `more`, may be stored still. Returns the row of limits, for further checks.
+
+    Raises:
+        StorageUsedUp: it may not.
+        Conflict: it cannot; the tenant was made when a storage root might be more than it may now.
+    """
     row: asyncpg.Record = await queries.limits_and_stored(connection, tenant=tenant)
+    try:
+        StorageRoot(row["bucket"], row["prefix"])
+    except ContractError as error:
+        raise Conflict(f"The tenant's storage cannot be used: {error}. Ask the platform's administrator for another tenant.") from error
     stored, most = row["stored_bytes"], row["max_stored_bytes"]
     if most is None or (stored < most and stored + more <= most):
         return row
@@ -28,7 +39,7 @@ async def check_process(connection: Connection, tenant: str, cores: int) -> None
     Where `max_held` is set, no other process of the tenant is accepted until the transaction ends, so that the limit is exact.
 
     Raises:
-        StorageUsedUp: its result could not be stored.
+        StorageUsedUp, Conflict: its result could not be stored.
         Invalid: it is larger than all that the tenant may use at once.
         TooManyHeld: too many wait already.
     """

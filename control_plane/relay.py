@@ -1,26 +1,32 @@
 """The `relay` role: admission, then outbox -> Kafka. One leader at a time, by advisory lock on the connection it works with."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import structlog
+from pydantic import ValidationError
 
-from contracts.command import AttemptRef, CancelCommand, Command, DatasetName, InputDataset, ResourceProfile, covered_digest
+from contracts.command import AttemptRef, CancelCommand, Command, DatasetName, ResourceProfile, covered_digest
+from contracts.errors import ContractError
 from contracts.layout import StorageRoot
 from contracts.pulse import Pulse
 from contracts.signing_keys import LiveKeyRing, Signer
+from contracts.states import AttemptState
 from contracts.topics import Topics
-from control_plane import metrics, signing_keys
+from control_plane import lifecycle, metrics, signing_keys
 from control_plane.broker import Outgoing, Publisher
 from control_plane.database import connect, passing_errors, queries
-from control_plane.errors import Unavailable
+from control_plane.errors import Unavailable, Unmakable
+from control_plane.lifecycle import Ending
 from control_plane.role import pause
 from control_plane.settings import RelaySettings
 
 log = structlog.get_logger()
 _LEADER_LOCK = 0x52454C4159
+_NO_TOKEN = "-"  # noqa: S105  # put in once the rest can be signed
 
 
 async def run(settings: RelaySettings, stop: asyncio.Event, pulse: Pulse) -> None:
@@ -66,11 +72,11 @@ async def _lead(
 
 
 async def _publish(connection: asyncpg.Connection, settings: RelaySettings, keys: Signer, publisher: Publisher) -> tuple[int, int]:
-    """Publish what is ready. Returns how many messages were delivered, and how many were tried."""
+    """Publish what is ready, and end what no message can be made of. Returns how many were delivered, and how many were tried."""
     rows = [row async for row in queries.ready_messages(connection, limit=settings.publish_batch)]
     # an attempt that is past `released` was published before, by a relay that died before it could mark it; or it was cancelled
     settled = [row["id"] for row in rows if row["kind"] == "run" and row["rank"] > 10]
-    batch = [outgoing(row, settings.topics, keys, settings.callback_url) for row in rows if row["id"] not in settled]
+    batch, unmakable = _made((row for row in rows if row["id"] not in settled), settings, keys)
     delivered = await publisher.publish(batch) if batch else []
     metrics.PUBLISH_ERRORS.inc(len(batch) - len(delivered))
     if delivered or settled:
@@ -78,6 +84,8 @@ async def _publish(connection: asyncpg.Connection, settings: RelaySettings, keys
     for message in batch:
         if message.tag in delivered:
             metrics.PUBLISHED.labels("cancel" if message.topic == settings.topics.cancels else "run").inc()
+    for row, error in unmakable:
+        await _give_up(connection, settings, row, error)
     return len(delivered), len(batch)
 
 
@@ -86,23 +94,76 @@ async def _end_strays(connection: asyncpg.Connection, settings: RelaySettings, k
     rows = [row async for row in queries.stray_cancels(connection, limit=settings.publish_batch)]
     if not rows:
         return
-    delivered = await publisher.publish([outgoing(row, settings.topics, keys, settings.callback_url) for row in rows])
-    metrics.PUBLISH_ERRORS.inc(len(rows) - len(delivered))
+    batch, unmakable = _made(rows, settings, keys)
+    delivered = await publisher.publish(batch)
+    metrics.PUBLISH_ERRORS.inc(len(batch) - len(delivered))
     metrics.PUBLISHED.labels("cancel").inc(len(delivered))
-    await queries.mark_strays_told(connection, ids=delivered)
+    for row, error in unmakable:
+        _tell(row, error)
+    await queries.mark_strays_told(connection, ids=delivered + [row["id"] for row, _ in unmakable])
+
+
+def _made(
+    rows: Iterable[asyncpg.Record], settings: RelaySettings, keys: Signer
+) -> tuple[list[Outgoing], list[tuple[asyncpg.Record, Unmakable]]]:
+    """The messages of outbox rows, and the rows that give none."""
+    batch: list[Outgoing] = []
+    unmakable: list[tuple[asyncpg.Record, Unmakable]] = []
+    for row in rows:
+        try:
+            batch.append(outgoing(row, settings.topics, keys, settings.callback_url))
+        except Unmakable as error:
+            unmakable.append((row, error))
+    return batch, unmakable
+
+
+def _tell(row: asyncpg.Record, error: Unmakable) -> None:
+    metrics.UNMAKABLE.labels(row["kind"]).inc()
+    log.error("a message cannot be made", exc_info=error, kind=row["kind"], process_id=str(row["process_id"]), attempt=row["attempt"])
+
+
+async def _give_up(connection: asyncpg.Connection, settings: RelaySettings, row: asyncpg.Record, error: Unmakable) -> None:
+    """End what no message can be made of, for good: a restart would meet the same row. Nobody else's work may pay for it."""
+    _tell(row, error)
+    try:
+        async with passing_errors(), connection.transaction():
+            await _end_unmakable(connection, settings, row, error)
+            await queries.mark_published(connection, ids=[row["id"]])
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception("its attempt cannot be ended either; tried again", process_id=str(row["process_id"]), attempt=row["attempt"])
+
+
+async def _end_unmakable(connection: asyncpg.Connection, settings: RelaySettings, row: asyncpg.Record, error: Unmakable) -> None:
+    current = await lifecycle.lock(connection, row["process_id"])
+    if current is None or (current.step, current.attempt) != (row["step"], row["attempt"]):
+        return
+    if row["kind"] == "cancel":
+        # it names the attempt and nothing more: where that cannot be named, no command was, and there is no job
+        await lifecycle.job_gone(connection, current)
+    elif current.attempt_state is AttemptState.RELEASED:
+        ending = Ending(AttemptState.FAILED, "INVALID_COMMAND", str(error), retryable=False)
+        await lifecycle.ended(connection, current, ending, settings.retry_delay_seconds)
 
 
 def outgoing(row: asyncpg.Record, topics: Topics, keys: Signer, callback_url: str) -> Outgoing:
-    """The message of an outbox row, or of a stray job's. The same row always gives the same command."""
-    ref = AttemptRef(tenant=row["tenant"], process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
-    message: CancelCommand | Command
-    if row["kind"] == "cancel":
-        token = keys.sign("stratum:cancel", ref, row["now"] + timedelta(days=1))
-        message = CancelCommand(**ref.model_dump(), message_id=row["message_id"], flow_token=token)
+    """The message of an outbox row. The same row always gives the same command.
+
+    Raises:
+        Unmakable: it gives none. What is wrong with the keys, which is nothing of the row's, is raised as it is.
+    """
+    try:
+        unsigned = _unsigned(row, callback_url)
+    except (ValidationError, ContractError) as error:
+        raise Unmakable(f"no command can be made of it: {_what_is_wrong(error)}") from error
+    except Exception as error:
+        raise Unmakable(f"a defect of Stratum ({type(error).__name__}) kept its command from being made") from error
+    if isinstance(unsigned, CancelCommand):
+        token = keys.sign("stratum:cancel", unsigned, row["now"] + timedelta(days=1))
     else:
-        unsigned = _command(row, ref, callback_url)
-        token = keys.sign("stratum:start", ref, row["start_before"], work=covered_digest(unsigned.model_dump_json().encode()))
-        message = unsigned.model_copy(update={"flow_token": token})
+        token = keys.sign("stratum:start", unsigned, row["start_before"], work=covered_digest(unsigned.model_dump_json().encode()))
+    message = unsigned.model_copy(update={"flow_token": token})
     return Outgoing(
         tag=row["id"],
         topic=topics.cancels if row["kind"] == "cancel" else topics.commands,
@@ -112,8 +173,17 @@ def outgoing(row: asyncpg.Record, topics: Topics, keys: Signer, callback_url: st
     )
 
 
-def _command(row: asyncpg.Record, ref: AttemptRef, callback_url: str) -> Command:
-    """All of the message but its token, which covers the rest."""
+def _what_is_wrong(error: ValidationError | ContractError) -> str:
+    if isinstance(error, ContractError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False))
+
+
+def _unsigned(row: asyncpg.Record, callback_url: str) -> Command | CancelCommand:
+    """All of the message but its token, which covers the rest of a command."""
+    ref = AttemptRef(tenant=row["tenant"], process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
+    if row["kind"] == "cancel":
+        return CancelCommand(**ref.model_dump(), message_id=row["message_id"], flow_token=_NO_TOKEN)
     version = row["output_data_version"]
     rejected = row["rejected_dataset"]
     fields: dict[str, Any] = {name: row[name] for name in ("entity_id", "data_version", "action", "parameters", "action_revision")}
@@ -123,7 +193,7 @@ def _command(row: asyncpg.Record, ref: AttemptRef, callback_url: str) -> Command
         message_id=row["message_id"],
         image=row["image"],
         entry_point=row["entry_point"],
-        inputs=tuple(InputDataset.model_validate(item) for item in row["inputs"]),
+        inputs=tuple(row["inputs"]),
         output=DatasetName(data_version=version, dataset=row["output_dataset"]),
         rejected_output=DatasetName(data_version=version, dataset=rejected) if rejected else None,
         storage_root=StorageRoot(row["bucket"], row["prefix"]).uri,
@@ -131,6 +201,6 @@ def _command(row: asyncpg.Record, ref: AttemptRef, callback_url: str) -> Command
         start_before=row["start_before"],
         time_limit_seconds=row["limits"]["time_limit_seconds"],
         resource_profile=ResourceProfile.model_validate(row["resource_profile"]) if row["resource_profile"] else None,
-        flow_token="-",  # noqa: S106  # put in once the rest can be signed
+        flow_token=_NO_TOKEN,
         traceparent=row["traceparent"],
     )

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, CatalogFolders
 from contracts.images import ImageSettings
 from contracts.kafka_security import KafkaSecurity
+from contracts.model import HttpAddress
 from contracts.topics import Topics
 from contracts.trust import CaBundle
 from control_plane.oidc_settings import OidcSettings
@@ -72,7 +73,7 @@ class TokenSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
 
     signing_key_file: str = Field(description="PEM files of Ed25519 private keys, joined by ':'. The first one signs, all verify.")
-    callback_base_url: AnyHttpUrl
+    callback_base_url: HttpAddress = Field(description="As a command may name it: one that none can would fail them all.")
 
     @property
     def callback_url(self) -> str:

@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from contracts.identifiers import new_id
+from pydantic import TypeAdapter, ValidationError
+
+from contracts.errors import ContractError
+from contracts.identifiers import Tenant, new_id
+from contracts.layout import StorageRoot
 from control_plane.api_keys import key_hash, visible_part
 from control_plane.database import Connection, Database, queries
 from control_plane.errors import ControlPlaneError
 from control_plane.settings import DatabaseSettings
 
 _SHORTEST_KEY = 24
+_tenant: TypeAdapter[str] = TypeAdapter(Tenant)
 
 Limit = Literal["max_held", "max_executor_cores", "max_stored_bytes"]
 Limits = Mapping[Limit, int | None]
@@ -36,7 +41,12 @@ async def provision(
     role: str,
     limits: Limits | None = None,
 ) -> None:
-    """Create the tenant and the key unless they exist; the cap and the named limits are brought up to date."""
+    """Create the tenant and the key unless they exist; the cap and the named limits are brought up to date.
+
+    Raises:
+        ControlPlaneError: the key is too short; or the name or place is none, see `judge_storage`. Nothing was made.
+    """
+    check_names(tenant, bucket, prefix)
     if len(key) < _SHORTEST_KEY:
         raise ControlPlaneError(f"the API key has {len(key)} characters; make one of at least {_SHORTEST_KEY} random ones")
     database = Database(settings)
@@ -51,12 +61,28 @@ async def provision(
         await database.close()
 
 
+def check_names(tenant: str, bucket: str, prefix: str) -> None:
+    """Whether commands can name the tenant and its storage. Raises `ControlPlaneError`."""
+    try:
+        _tenant.validate_python(tenant)
+    except ValidationError as error:
+        raise ControlPlaneError(
+            f"{tenant!r} is no name of a tenant: take small letters, digits and '-', at most 40, and no '-' at the ends"
+        ) from error
+    try:
+        StorageRoot(bucket, prefix)
+    except ContractError as error:
+        raise ControlPlaneError(f"the tenant {tenant!r} cannot be made: {error}") from error
+
+
 async def judge_storage(settings: DatabaseSettings, tenant: str, bucket: str, prefix: str) -> None:
     """Whether a tenant could be made there, or is there already.
 
     Raises:
-        ControlPlaneError: the place is inside of another tenant's, or around it, or the tenant's data lies elsewhere.
+        ControlPlaneError: the name or the place is none, the place is inside of another tenant's, or around it, or the tenant's data
+            lies elsewhere.
     """
+    check_names(tenant, bucket, prefix)
     database = Database(settings)
     try:
         async with database.connection() as connection:

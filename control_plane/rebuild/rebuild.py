@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from contracts.errors import ContractError
 from contracts.layout import DatasetPath, StorageRoot
 from control_plane.database import Connection, Database, queries
 from control_plane.errors import ObjectMissing, StorageRefused, StorageUnavailable, TooMuch, Unavailable
@@ -34,7 +35,12 @@ async def rebuild(settings: LeftoverSettings, only_tenant: str | None, *, dry_ru
         async with database.connection() as connection:
             tenants = [dict(row) async for row in queries.sweep_tenants(connection) if only_tenant in (None, row["tenant"])]
         for row in tenants:
-            await _tenant(database, storage, report, row["tenant"], StorageRoot(row["bucket"], row["prefix"]), dry_run=dry_run)
+            try:
+                root = StorageRoot(row["bucket"], row["prefix"])
+            except ContractError as error:
+                report.conflicts[row["tenant"]] = str(error)
+                continue
+            await _tenant(database, storage, report, row["tenant"], root, dry_run=dry_run)
     finally:
         await database.close()
     return report

@@ -1,6 +1,6 @@
 -- name: limits_and_stored^
 -- What a new process or upload is judged by, in one cheap look.
-SELECT t.max_held, t.max_executor_cores, t.max_stored_bytes, coalesce(s.bytes, 0) AS stored_bytes
+SELECT t.max_held, t.max_executor_cores, t.max_stored_bytes, coalesce(s.bytes, 0) AS stored_bytes, t.bucket, t.prefix
 FROM tenants t LEFT JOIN stored s ON s.tenant = t.id WHERE t.id = :tenant;
 
 -- name: hold_acceptance$

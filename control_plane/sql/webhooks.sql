@@ -7,11 +7,13 @@ FROM processes WHERE id = :process_id AND callback_url IS NOT NULL;
 
 -- name: take_webhooks
 -- Lease what is due: no more than `room`, and with what is on its way elsewhere no more than `per_host` and `per_tenant`, so that one slow
--- host or one tenant's many cannot stall the others. Hosts are found by skipping through the index. Database time decides.
+-- host or one tenant's many cannot stall the others. Hosts with something due are found by one walk through the index, which skips the rest
+-- of each: its time is a subquery's, which is asked for once and so is the index's to compare with. Database time decides.
 WITH RECURSIVE hosts AS (
-    (SELECT host FROM webhook_deliveries WHERE state = 'waiting' ORDER BY host LIMIT 1)
+    (SELECT host FROM webhook_deliveries WHERE state = 'waiting' AND due_at <= (SELECT clock_timestamp()) ORDER BY host LIMIT 1)
     UNION ALL
-    SELECT (SELECT d.host FROM webhook_deliveries d WHERE d.state = 'waiting' AND d.host > hosts.host ORDER BY d.host LIMIT 1)
+    SELECT (SELECT d.host FROM webhook_deliveries d
+        WHERE d.state = 'waiting' AND d.host > hosts.host AND d.due_at <= (SELECT clock_timestamp()) ORDER BY d.host LIMIT 1)
     FROM hosts WHERE hosts.host IS NOT NULL
 ), leased AS (
     SELECT tenant, host, count(*) AS count FROM webhook_deliveries WHERE leased_until > clock_timestamp() GROUP BY tenant, host

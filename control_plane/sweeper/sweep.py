@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 
 from contracts.identifiers import new_id
+from contracts.layout import StorageRoot
 from control_plane import metrics
 from control_plane.database import queries
 from control_plane.sweeper.ended import expire_uploads, sweep_runs, sweep_uploads
@@ -84,12 +85,13 @@ async def _full(sweeper: Sweeper, tally: Tally, sweep_id: UUID, started_by: Lite
 
 
 async def _listed(sweeper: Sweeper, tally: Tally) -> None:
-    """Every tenant's root. A store that does not let us look at one keeps nobody from the others."""
-    for tenant, root in await sweeper.tenants():
+    """Every tenant's root. A store that does not let us look at one, or a root that is none any more, keeps nobody from the others."""
+    for row in await sweeper.tenants():
+        tenant = row["tenant"]
         for kind, sweep in _LISTINGS:
             if tenant not in tally.unreachable:
                 with apart(tally, tenant, kind):
-                    await sweep(sweeper, tally, tenant, root)
+                    await sweep(sweeper, tally, tenant, StorageRoot(row["bucket"], row["prefix"]))
     tally.check_reached()
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contracts.layout import StorageRoot
+import asyncpg
+
 from control_plane.database import Database, queries
 from control_plane.settings import LeftoverSettings, ReconcileSettings
 from control_plane.storage import Storage
@@ -34,8 +35,7 @@ class Sweeper:
             longest = timedelta(seconds=await queries.longest_time_limit(connection))
         return max(timedelta(seconds=self.settings.sweep_unknown_grace_seconds), self.grace + longest)
 
-    async def tenants(self) -> list[tuple[str, StorageRoot]]:
-        """Every tenant with its root."""
+    async def tenants(self) -> list[asyncpg.Record]:
+        """Every tenant with its bucket and prefix."""
         async with self.database.connection() as connection:
-            rows = [row async for row in queries.sweep_tenants(connection)]
-        return [(row["tenant"], StorageRoot(row["bucket"], row["prefix"])) for row in rows]
+            return [row async for row in queries.sweep_tenants(connection)]

@@ -14,7 +14,6 @@ Limit = int | Literal["none"]
 LIMITS = {"max_held": "maxHeld", "max_executor_cores": "maxExecutorCores", "max_stored_bytes": "maxStoredBytes"}
 """Limits that may be taken away again, and their names in the chart's values."""
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _RESOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
@@ -89,16 +88,15 @@ def tenant_name(name: str) -> str:
 
 
 def storage_root(bucket: str, prefix: str) -> StorageRoot:
-    """The place, if a tenant may have it. Policies are written from it, where `*`, `?` and `$` would stand for other tenants' data.
+    """The place, if a new tenant may have it: each part of its prefix is an identifier, which is less than a `StorageRoot` allows.
 
     Raises:
         Invalid: bucket or prefix is none.
     """
-    _check(_BUCKET, bucket, "The bucket", "A bucket's name has 3 to 63 small letters, digits, '.' and '-'.")
     try:
         root = StorageRoot(bucket, prefix)
     except ContractError as error:
-        raise Invalid(f"{error}.", "Give --prefix such as acme/.") from error
+        raise Invalid(f"{error}.", "Give --bucket such as lake and --prefix such as acme/.") from error
     for part in prefix.removesuffix("/").split("/") if prefix else ():
         _check(re.compile(IDENTIFIER_PATTERN.strip("^$")), part, "The part of --prefix", "Take letters, digits, '.', '_' and '-'.")
     return root

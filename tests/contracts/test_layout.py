@@ -5,10 +5,12 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from contracts.command import StorageRootUri
 from contracts.errors import ContractError
 from contracts.identifiers import IDENTIFIER_PATTERN
-from contracts.layout import StorageRoot
+from contracts.layout import PREFIX_PATTERN, StorageRoot
 
 identifiers = st.from_regex(IDENTIFIER_PATTERN.replace("$", r"\Z"), fullmatch=True).filter(lambda text: len(text) <= 128)
 PROCESS = UUID("0192614e-6f00-7a3c-9b1d-5e8f2a4c7d10")
@@ -35,10 +37,34 @@ def test_no_root(uri: str) -> None:
         StorageRoot.parse(uri)
 
 
-@pytest.mark.parametrize("prefix", ["acme", "/acme/", "/"])
+NO_PREFIXES = ["acme", "/acme/", "/", "a//b/", "./", "../b/", "a/.../", "my data/", "tenant=acme/", "acme\n/", "é/"]
+WILDCARDS = ["*/", "a*/", "a/?/", "${aws:username}/", "a/$b/"]
+
+
+@pytest.mark.parametrize("prefix", [*NO_PREFIXES, *WILDCARDS])
 def test_no_prefix(prefix: str) -> None:
     with pytest.raises(ContractError, match="prefix"):
         StorageRoot("stratum", prefix)
+
+
+@pytest.mark.parametrize("prefix", WILDCARDS)
+@pytest.mark.parametrize("end", ["", "/"])
+def test_no_root_means_others_data_in_a_policy(prefix: str, end: str) -> None:
+    """Read from a URI, too, where `?` and what follows it would be a query."""
+    with pytest.raises(ContractError, match="prefix"):
+        StorageRoot.parse(f"s3://lake/{prefix.removesuffix('/')}{end}")
+
+
+@pytest.mark.parametrize("bucket", ["", "ab", "Lake", "lake*", "la?ke", "$lake", "lake\n", "-lake"])
+def test_no_bucket(bucket: str) -> None:
+    with pytest.raises(ContractError, match="bucket"):
+        StorageRoot(bucket)
+
+
+@given(st.from_regex(PREFIX_PATTERN.replace("$", r"\Z"), fullmatch=True))
+def test_every_root_goes_into_a_command_and_comes_back(prefix: str) -> None:
+    root = StorageRoot("stratum", prefix)
+    assert StorageRoot.parse(TypeAdapter(StorageRootUri).validate_python(root.uri)) == root
 
 
 def test_the_keys_of_the_specification() -> None:

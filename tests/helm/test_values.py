@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from contracts.command import MemorySize
 from contracts.identifiers import Tenant
+from contracts.layout import BUCKET_PATTERN, PREFIX_PATTERN
 from launcher.kubernetes import config
 from launcher.kubernetes.platform import LABEL_VALUE
 from tests.helm.chart import CHART, NAMESPACE, Refused, launcher_config, rendered, template
@@ -48,6 +49,9 @@ def test_a_misspelt_name_is_refused_with_its_place(typo: str, place: str) -> Non
         ("oidc.algorithms={HS256}", "/oidc/algorithms/0"),
         ("oidc.roles.readers=owner", "/oidc/roles/readers"),
         ("tenants[0].prefix=data", "/tenants/0/prefix"),
+        ("tenants[0].prefix=my data/", "/tenants/0/prefix"),
+        ("tenants[0].prefix=*/", "/tenants/0/prefix"),
+        ("tenants[0].bucket=Lake", "/tenants/0/bucket"),
         ("tenants[0].name=Acme", "/tenants/0/name"),
         ("images.spark.digest=abc", "/images/spark/digest"),
         ("runs.cpuRequestRatio=2", "/runs/cpuRequestRatio"),
@@ -100,6 +104,8 @@ def test_the_schema_refuses_what_the_launcher_would_not_start_with(name: str, ki
 
 def test_a_cluster_may_be_called_what_the_launcher_takes_for_a_label() -> None:
     assert SCHEMA["properties"]["clusterName"]["pattern"] == f"^{LABEL_VALUE.pattern}$"
+    tenant = SCHEMA["properties"]["tenants"]["items"]["properties"]
+    assert (tenant["bucket"]["pattern"], tenant["prefix"]["pattern"]) == (BUCKET_PATTERN, PREFIX_PATTERN)
 
 
 @pytest.mark.parametrize("quantity", ["1Ei", "1e9", "10Ki", "1E", "2.5Gi", ".5Gi", "1.", "500M", "12e-1"])

@@ -24,6 +24,7 @@ async def _(stage: Stage) -> list[str]:
             stage.ledger.accepted += ids
             failed = "SELECT count(*) = 2 FROM attempts WHERE process_id = ANY($1::uuid[]) AND number = 1 AND state = 'failed'"
             await eventually(lambda: stage.sql.fetchval(failed, ids), DRIVER_SECONDS, "two runs without room")
+            stage.saw(2, "a run without room")
             disk.resize(512)
             attempts = await stage.sql.fetch(
                 "SELECT error_class, reason FROM attempts WHERE process_id = ANY($1::uuid[]) AND number = 1", ids

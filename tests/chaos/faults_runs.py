@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections import Counter
+from datetime import datetime
 
 from contracts.command import Command
 from tests.chaos.fleet import Fleet, insist
@@ -25,7 +27,7 @@ async def _(stage: Stage) -> list[str]:
 async def _report_answer_lost(stage: Stage, kind: str) -> list[str]:
     trap = stage.wire("run_api").trap(rf'"type": ?"{kind}"', "lose_answer")
     ids = await stage.accept(1)
-    await sprung(trap)
+    await sprung(stage, trap, f"a report `{kind}` whose answer was lost")
     return ids
 
 
@@ -44,6 +46,7 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(1)
     await stage.settled(ids)
     assert [trap.sprung for trap in traps] == [1]
+    stage.saw(1, "a COMMIT done whose answer was lost")
     return ids
 
 
@@ -57,7 +60,11 @@ async def _(stage: Stage) -> list[str]:
         await fleet.launcher.say("ended", command)
 
     stage.fleet.play = play
-    return await stage.accept(2)
+    ids = await stage.accept(2)
+    await stage.settled(ids)
+    assert not stage.ledger.finished
+    stage.saw(sum(event["type"] == "ended" for event in stage.launcher.events(*ids)), "an end told by the launcher alone")
+    return ids
 
 
 @fault("a second pod of the same attempt", smoke=True)
@@ -77,6 +84,7 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(2)
     await stage.settled(ids)
     assert refused == [409, 409]
+    stage.saw(len(refused), "a second pod, answered 409")
     return ids
 
 
@@ -102,12 +110,14 @@ async def _(stage: Stage) -> list[str]:
         return zombies == [410]
 
     await eventually(refused, 60, "the refusal of the late run")
+    stage.saw(len(zombies), "a late report, answered 410")
     return ids
 
 
 @fault("the last report races the list of jobs that calls the run lost", WHOLE, RETRIED)
 async def _(stage: Stage) -> list[str]:
     raced: list[tuple[str, int]] = []
+    lists: list[datetime] = []
 
     async def play(fleet: Fleet, command: Command) -> None:
         await fleet.launcher.say("submitted", command)
@@ -117,8 +127,8 @@ async def _(stage: Stage) -> list[str]:
             known = "SELECT count(*) = 1 FROM attempts WHERE process_id = ANY($1::uuid[]) AND cluster IS NOT NULL AND state = 'started'"
             await until(stage, known, [process_id], "a run whose cluster is known")
             await stage.sql.execute("UPDATE attempts SET lease_until = clock_timestamp() WHERE process_id = $1", process_id)
-            now = await stage.sql.fetchval("SELECT clock_timestamp()")
-            await asyncio.gather(fleet.launcher.relist(now), _finish(fleet, driver, raced))
+            lists.append(await stage.sql.fetchval("SELECT clock_timestamp()"))
+            await asyncio.gather(fleet.launcher.relist(lists[0]), _finish(fleet, driver, raced))
         else:
             await fleet.finished(driver, await driver.make())
 
@@ -129,6 +139,8 @@ async def _(stage: Stage) -> list[str]:
         return bool(raced)
 
     await eventually(both, 60, "the end of the race")
+    taken_up = "SELECT count(*) FROM observations WHERE cluster = $1 AND began_at = $2"
+    stage.saw(await stage.sql.fetchval(taken_up, stage.launcher.cluster, lists[0]), "a list of jobs taken up")
     return ids
 
 
@@ -150,14 +162,29 @@ async def _(stage: Stage) -> list[str]:
             await say(kind, command)
         assert (await driver.finished(reference)).status_code == 200
 
+    letters = stage.launcher.received[stage.launcher.topics.dlq(stage.launcher.topics.events)]
+    before = len(letters)
     stage.fleet.play = play
     ids = await stage.accept(2)
-    letters = stage.launcher.received[stage.launcher.topics.dlq(stage.launcher.topics.events)]
+    await stage.settled(ids)
 
     async def buried() -> bool:
-        return len(letters) >= 10
+        return len(letters) >= before + 10
 
     await eventually(buried, 60, "the dead letters")
+    stage.saw(len(letters) - before, "a dead letter")
+
+    async def injected() -> bool:
+        return len(stage.launcher.events(*ids)) == 12
+
+    await eventually(injected, 60, "the events that nobody should act on")
+    events = stage.launcher.events(*ids)
+    strange = [event for event in events if event["tenant"] != stage.caller.tenant]
+    stage.saw(len(strange), "an event in another tenant's name")
+    late = Counter(event["type"] for event in events if event not in strange)
+    stage.saw(late.total(), "an event that was late, and came twice or in the wrong order")
+    assert (len(strange), late) == (2, {"ended": 4, "submitted": 4, "pending": 2})
+    await stage.launcher.caught_up()
     return ids
 
 
@@ -180,6 +207,7 @@ async def _(stage: Stage) -> list[str]:
         return bool(refused) and refused[0] in (401, 410)
 
     await eventually(told, 60, "the refusal of the late run")
+    stage.saw(len(refused), f"a late start, answered {refused[0]}")
     return [process_id]
 
 
@@ -204,4 +232,5 @@ async def _(stage: Stage) -> list[str]:
         gate.set()
         await stage.settled(ids)
     assert answers == [200, 200]
+    stage.saw(2 * life, "seconds that nothing was heard")
     return ids

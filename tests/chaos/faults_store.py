@@ -47,4 +47,6 @@ async def _(stage: Stage) -> list[str]:
         await stage.settled(ids, DRIVER_SECONDS)
         assert [trap.sprung for trap in traps] == [trap.times for trap in traps]
         assert wire.counters.cut >= sum(trap.times for trap in traps if trap.verdict != "pass")
+        stage.saw(sum(trap.sprung for trap in traps), "a request that failed or broke off")
+        stage.saw(wire.counters.delayed, "a piece held up")
     return ids

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,19 @@ class Stage:
     relay: Part
     reconcile: Part
     folder: Path
+    evidence: list[str] = field(default_factory=list)
+
+    def saw(self, number: int, what: str) -> None:
+        """Evidence that the fault was there: so many of them. None at all fails the test."""
+        assert number > 0, f"no sign of the fault: {number} × {what}"
+        self.evidence.append(f"{number} × {what}")
+
+    def forget(self) -> None:
+        """Begin anew to count, and to look for evidence."""
+        self.evidence = []
+        self.network.forget()
+        for part in (self.relay, self.reconcile):
+            part.forget()
 
     def wire(self, name: str) -> Wire:
         return self.network.wires[name]

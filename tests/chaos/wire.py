@@ -84,6 +84,10 @@ class Wire:
         self._traps.append(trap)
         return trap
 
+    def forget(self) -> None:
+        """Count from here on."""
+        self.counters = Counters()
+
     def heal(self) -> None:
         """As new: no fault, no trap. Connections that stuck in a fault are reset."""
         self._do(self._heal())
@@ -207,21 +211,21 @@ class Wire:
             self.counters.swallowed += len(part)
             return
         if weather.delay_seconds:
+            self.counters.delayed += 1
             await asyncio.sleep(weather.delay_seconds)
         if weather.bytes_per_second:
             await asyncio.sleep(len(part) / weather.bytes_per_second)
+        room = len(part)
         if counted and weather.cut_after is not None:
-            room = weather.cut_after - line.carried
-            writer.write(part[: max(room, 0)])
-            if room < len(part):
-                await writer.drain()
-                self.counters.cut += 1
-                line.abort()
-                return
-        else:
-            writer.write(part)
-        line.carried += len(part)
+            room = max(weather.cut_after - line.carried, 0)
+        writer.write(part[:room])
         await writer.drain()
+        if counted:
+            line.carried += len(part)
+        if room < len(part):
+            self.counters.cut += 1
+            self.counters.cut_short += room > 0
+            line.abort()
 
     async def _kafka_frame(self, reader: asyncio.StreamReader) -> bytes:
         """One answer of a broker, with this wire's port where it names its own: clients then come back to the wire."""

@@ -1,9 +1,10 @@
 """Chaos row: a disk is full under a real Spark driver."""
 
+from tests.chaos.histories import RETRIED
 from tests.chaos.real_runs import DRIVER_SECONDS, real_runs
 from tests.chaos.small_disk import small_disk
 from tests.chaos.stage import Stage
-from tests.chaos.table import RETRIED, fault
+from tests.chaos.table import fault
 from tests.control_plane.waiting import eventually
 
 HASHES = "SELECT sha2(cast(n AS string), 256) AS h FROM (SELECT explode(sequence(1, 300000)) AS n FROM source LIMIT 300000)"

@@ -1,10 +1,8 @@
 """Chaos rows: the reconciler, the store and the database; and everything at once."""
 
-import asyncio
-import signal
-
 from contracts.command import Command
 from tests.chaos.fleet import Fleet
+from tests.chaos.histories import CERTAIN, WHOLE_WITHOUT_STORE
 from tests.chaos.stage import Stage
 from tests.chaos.table import COMMIT, MANIFEST, fault, heard, sprung, until
 from tests.chaos.traps import http_answer
@@ -20,7 +18,7 @@ async def _(stage: Stage) -> list[str]:
     return ids
 
 
-@fault("the answer to the manifest's PUT is lost")
+@fault("the answer to the manifest's PUT is lost", WHOLE_WITHOUT_STORE)
 async def _(stage: Stage) -> list[str]:
     trap = stage.wire("reconcile_s3").trap(MANIFEST, "lose_answer", times=2)
     ids = await stage.accept(1)
@@ -39,7 +37,7 @@ async def _(stage: Stage) -> list[str]:
     return ids
 
 
-@fault("the store answers 500, 503 and 507", smoke=True)
+@fault("the store answers 500, 503 and 507", WHOLE_WITHOUT_STORE, smoke=True)
 async def _(stage: Stage) -> list[str]:
     wire = stage.wire("reconcile_s3")
     answers = ((500, "Internal Server Error"), (503, "Slow Down"), (507, "Insufficient Storage"))
@@ -51,7 +49,7 @@ async def _(stage: Stage) -> list[str]:
     return ids
 
 
-@fault("the store is away while seals wait")
+@fault("the store is away while seals wait", WHOLE_WITHOUT_STORE)
 async def _(stage: Stage) -> list[str]:
     stage.wire("reconcile_s3").refuse()
     ids = await stage.accept(2)
@@ -88,7 +86,7 @@ async def _(stage: Stage) -> list[str]:
     return ids
 
 
-@fault("the reconciler is cut off from the broker")
+@fault("the reconciler is cut off from the broker", CERTAIN)
 async def _(stage: Stage) -> list[str]:
     wire = stage.wire("reconcile_kafka")
     wire.refuse()
@@ -110,7 +108,7 @@ async def _(stage: Stage) -> list[str]:
     return ids
 
 
-@fault("connections break in the middle of a message, everywhere")
+@fault("connections break in the middle of a message, everywhere", WHOLE_WITHOUT_STORE)
 async def _(stage: Stage) -> list[str]:
     for wire in stage.network.wires.values():
         wire.cut_after(60_000)
@@ -118,25 +116,4 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(6)
     await stage.settled(ids)
     stage.saw(sum(wire.counters.cut_short for wire in stage.network.wires.values()), "a connection that broke in the middle of a message")
-    return ids
-
-
-@fault("SIGKILL and SIGTERM of relay and reconciler under load")
-async def _(stage: Stage) -> list[str]:
-    ids: list[str] = []
-    kills = terminations = 0
-    for turn in range(4):
-        ids += await stage.accept(3, first=3 * turn)
-        for part in (stage.relay, stage.reconcile):
-            if turn % 2:
-                # a role that is asked to end before it has begun to listen for that ends by the signal itself
-                assert await asyncio.to_thread(part.terminate) in (0, -signal.SIGTERM)
-                terminations += 1
-            else:
-                assert await asyncio.to_thread(part.kill) == -signal.SIGKILL
-                kills += 1
-        for part in (stage.relay, stage.reconcile):
-            await part.restart()
-    for ends, name in ((kills, "SIGKILL"), (terminations, "SIGTERM")):
-        stage.saw(ends, name)
     return ids

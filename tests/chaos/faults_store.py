@@ -1,8 +1,9 @@
 """Chaos row: the way of a real Spark driver to the store is bad."""
 
+from tests.chaos.histories import RETRIED, WHOLE
 from tests.chaos.real_runs import DRIVER_SECONDS, real_runs
 from tests.chaos.stage import Stage
-from tests.chaos.table import RETRIED, WHOLE, fault
+from tests.chaos.table import fault
 from tests.chaos.traps import Trap, http_answer
 from tests.chaos.wire import Wire
 

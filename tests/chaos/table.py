@@ -7,13 +7,11 @@ was not there would prove nothing), and returns the ids of the processes. What m
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from tests.chaos.histories import WHOLE
 from tests.chaos.parts import Part
 from tests.chaos.stage import Stage
 from tests.chaos.traps import Trap
 from tests.control_plane.waiting import eventually
-
-WHOLE = ("accepted", "queued", "running", "sealing", "succeeded")
-RETRIED = ("accepted", "queued", "running", "retrying", "queued", "running", "sealing", "succeeded")
 
 COMMAND = rb'"kind":"run"'
 COMMIT = rb"COMMIT;"
@@ -24,18 +22,18 @@ Body = Callable[[Stage], Awaitable[list[str]]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One row. `histories`: those that are right; more than one where two parts race. `smoke`: also part of `make test`."""
+    """One row. `histories`: patterns of those that are right; more than one where two parts race. `smoke`: also part of `make test`."""
 
     name: str
     body: Body
-    histories: tuple[tuple[str, ...], ...]
+    histories: tuple[str, ...]
     smoke: bool
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(name: str, *histories: tuple[str, ...], smoke: bool = False) -> Callable[[Body], Body]:
+def fault(name: str, *histories: str, smoke: bool = False) -> Callable[[Body], Body]:
     """Add a row. Without a history of its own, its processes succeed as if nothing had been."""
 
     def add(body: Body) -> Body:

@@ -6,8 +6,8 @@ Every method may be called from any thread: the work is done in the loop that th
 import asyncio
 import re
 import struct
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -87,6 +87,17 @@ class Wire:
     def forget(self) -> None:
         """Count from here on."""
         self.counters = Counters()
+
+    @contextmanager
+    def leading_to(self, host: str, port: int) -> Iterator[None]:
+        """To another server inside the block."""
+        usual, self.target = self.target, (host, port)
+        self.cut()
+        try:
+            yield
+        finally:
+            self.target = usual
+            self.cut()
 
     def heal(self) -> None:
         """As new: no fault, no trap. Connections that stuck in a fault are reset."""

@@ -129,18 +129,19 @@ class Launcher:
             **fields,
         }
 
-    async def relist(self, began_at: datetime, *live: Command) -> None:
-        """Publish a complete list of jobs, and wait until it was taken into account."""
+    async def relist(self, began_at: datetime, *live: Command, cluster: str = "") -> None:
+        """Publish a complete list of jobs, of its own cluster or of another, and wait until it was taken into account."""
+        cluster = cluster or self.cluster
         refs = [{"tenant": c.tenant, "process_id": str(c.process_id), "step": c.step, "attempt": c.attempt} for c in live]
         event = {
             "type": "relist",
             "event_id": str(new_id()),
             "at": began_at.isoformat(),
-            "cluster": self.cluster,
+            "cluster": cluster,
             "began_at": began_at.isoformat(),
             "live": refs,
         }
-        await self.publish(json.dumps(event).encode(), key=self.cluster)
+        await self.publish(json.dumps(event).encode(), key=cluster)
         await self.caught_up()
 
     async def publish(self, value: bytes | None, key: str | bytes | None = None, partition: int = -1) -> None:

@@ -32,7 +32,7 @@ test-cluster: .venv/ready ## Install the chart on a real, disposable Kubernetes,
 chaos: .venv/ready ## Break every connection and kill every part, with and without each guard; one oracle for all
 	$(BIN)/pytest tests/chaos
 
-soak: .venv/ready ## Steady load and random kills for MINUTES (default 10): nothing is lost, nothing grows
+soak: .venv/ready ## Steady load and kills of each part in turn for MINUTES (default 10): nothing is lost, nothing grows
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 security: .venv/ready ## Much hostile input, made up anew each time: requests, tokens, messages, proposals, other tenants, all limits

@@ -11,11 +11,12 @@ Series = dict[str, list[tuple[float, float]]]
 
 
 class Samples:
-    """Series by name, as `(seconds since the begin, value)`."""
+    """Series by name, as `(seconds since the begin, value)`. A part that runs for less than `warm_seconds` still warms up: it has none."""
 
-    def __init__(self, home: Path, database_url: str) -> None:
+    def __init__(self, home: Path, database_url: str, warm_seconds: float) -> None:
         self._home = home
         self._url = database_url
+        self._warm_seconds = warm_seconds
         self._begin = time.monotonic()
         self.series: Series = defaultdict(list)
 
@@ -27,6 +28,8 @@ class Samples:
         for part, pid in pids.items():
             try:
                 process = psutil.Process(pid)
+                if time.time() - process.create_time() < self._warm_seconds:
+                    continue
                 self._add(f"{part}: memory (PSS, MiB)", process.memory_full_info().pss / 2**20)
                 self._add(f"{part}: open files", process.num_fds())
             except psutil.Error:

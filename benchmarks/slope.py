@@ -13,9 +13,9 @@ class Trend:
     level: float
     growth: float
 
-    def is_flat(self, tolerance: float) -> bool:
-        """Whether it grows by no more than the tolerance; falling is fine."""
-        return self.growth <= tolerance
+    def is_flat(self, tolerance: float, floor: float = 0) -> bool:
+        """Whether it grows by no more than the tolerance, or by no more than `floor` in its own unit; falling is fine."""
+        return self.growth <= tolerance or self.growth * self.level <= floor
 
 
 def trend(samples: Sequence[tuple[float, float]]) -> Trend | None:

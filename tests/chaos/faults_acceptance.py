@@ -1,11 +1,12 @@
 """Chaos rows: from the acceptance to the broker."""
 
 import asyncio
+from collections import Counter
 
 from contracts.command import Command
 from tests.chaos.fleet import Fleet, whole
 from tests.chaos.stage import Stage
-from tests.chaos.table import COMMAND, COMMIT, fault, sprung, until
+from tests.chaos.table import COMMAND, COMMIT, fault, heard, sprung, until
 from tests.control_plane.waiting import eventually
 
 
@@ -15,6 +16,7 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(3)
     query = "SELECT count(*) = 3 FROM outbox WHERE process_id = ANY($1::uuid[]) AND released_at IS NOT NULL AND published_at IS NULL"
     await until(stage, query, ids, "released messages that cannot leave")
+    await heard(stage, stage.relay, "not delivered", "a message that was not delivered")
     stage.wire("relay_kafka").heal()
     return ids
 
@@ -24,13 +26,9 @@ async def _(stage: Stage) -> list[str]:
     wire = stage.wire("relay_kafka")
     trap = wire.trap(COMMAND, then=wire.lose_answers)
     ids = await stage.accept(2)
-    await sprung(trap)
-    before = wire.counters.connections
-
-    async def given_up() -> bool:
-        return wire.counters.connections > before and wire.counters.swallowed > 0
-
-    await eventually(given_up, 60, "a producer that gives its connection up")
+    await sprung(stage, trap, "commands taken by the broker")
+    await heard(stage, stage.relay, "not delivered", "a message given up")
+    stage.saw(wire.counters.swallowed, "bytes of acknowledgements lost")
     wire.heal()
     return ids
 
@@ -39,10 +37,13 @@ async def _(stage: Stage) -> list[str]:
 async def _(stage: Stage) -> list[str]:
     trap = stage.wire("relay_kafka").trap(COMMAND, "lose_answer", then=stage.relay.kill)
     ids = await stage.accept(2)
-    await sprung(trap)
-    query = "SELECT count(*) > 0 FROM outbox WHERE process_id = ANY($1::uuid[]) AND published_at IS NULL"
-    assert await stage.sql.fetchval(query, ids), "a message that was sent is not marked"
+    await sprung(stage, trap, "kill at the trap")
+    query = "SELECT count(*) FROM outbox WHERE process_id = ANY($1::uuid[]) AND published_at IS NULL"
+    stage.saw(await stage.sql.fetchval(query, ids), "a message that was sent and not marked")
     await stage.relay.restart()
+    await stage.settled(ids)
+    copies = Counter(message.key() for message in list(stage.launcher.received[stage.launcher.topics.commands]))
+    stage.saw(sum(copies[process_id.encode()] == 2 for process_id in ids), "a process with two messages in the topic")
     return ids
 
 
@@ -50,7 +51,8 @@ async def _(stage: Stage) -> list[str]:
 async def _(stage: Stage) -> list[str]:
     trap = stage.wire("relay_kafka").trap(COMMAND, "cut", then=stage.relay.kill)
     ids = await stage.accept(2)
-    await sprung(trap)
+    await sprung(stage, trap, "kill at the trap")
+    assert [stage.launcher.commands(process_id) for process_id in ids] == [[], []], "nothing has left"
     await stage.relay.restart()
     return ids
 
@@ -61,7 +63,8 @@ async def _(stage: Stage) -> list[str]:
     for place in range(5):
         ids += await stage.accept(1, first=place)
         wire.cut()
-    assert wire.counters.cut >= 1
+    stage.saw(wire.counters.cut, "a connection cut")
+    await heard(stage, stage.relay, "lost the database", "the database lost")
     return ids
 
 
@@ -73,6 +76,7 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(1)
     count = await stage.sql.fetchval("SELECT count(*) FROM processes WHERE tenant = $1", stage.caller.tenant)
     assert count == 1, "what was committed is found, and not made again"
+    stage.saw(trap.sprung, "a COMMIT done whose answer was lost, and a 503")
     return ids
 
 
@@ -82,6 +86,7 @@ async def _(stage: Stage) -> list[str]:
     refused = await stage.caller.run(0, output_dataset="filtered-0")
     assert (trap.sprung, refused.status_code) == (1, 503), refused.text
     assert await stage.sql.fetchval("SELECT count(*) FROM processes WHERE tenant = $1", stage.caller.tenant) == 0
+    stage.saw(trap.sprung, "a COMMIT lost, and a 503")
     return await stage.accept(1)
 
 
@@ -101,8 +106,13 @@ async def _(stage: Stage) -> list[str]:
         await stage.sql.execute("SELECT FROM processes WHERE id = $1 FOR UPDATE", process_id)
         path = f"/v1/processes/{process_id}/cancel"
         held = [asyncio.create_task(stage.caller.post(path)) for _ in range(4)]
-        waiting = "SELECT count(*) >= 4 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        await eventually(lambda: watch.fetchval(waiting), 60, "four connections that wait")
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+        async def all_wait() -> bool:
+            return bool(await watch.fetchval(waiting) >= 4)
+
+        await eventually(all_wait, 60, "four connections that wait")
+        stage.saw(await watch.fetchval(waiting), "a connection that waits, of a pool of 4")
         refused = await stage.caller.get(f"/v1/processes/{process_id}")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
         for task in held:

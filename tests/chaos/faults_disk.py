@@ -1,9 +1,10 @@
 """Chaos row: a disk is full under a real Spark driver."""
 
+from tests.chaos.histories import RETRIED
 from tests.chaos.real_runs import DRIVER_SECONDS, real_runs
 from tests.chaos.small_disk import small_disk
 from tests.chaos.stage import Stage
-from tests.chaos.table import RETRIED, fault
+from tests.chaos.table import fault
 from tests.control_plane.waiting import eventually
 
 HASHES = "SELECT sha2(cast(n AS string), 256) AS h FROM (SELECT explode(sequence(1, 300000)) AS n FROM source LIMIT 300000)"
@@ -24,6 +25,7 @@ async def _(stage: Stage) -> list[str]:
             stage.ledger.accepted += ids
             failed = "SELECT count(*) = 2 FROM attempts WHERE process_id = ANY($1::uuid[]) AND number = 1 AND state = 'failed'"
             await eventually(lambda: stage.sql.fetchval(failed, ids), DRIVER_SECONDS, "two runs without room")
+            stage.saw(2, "a run without room")
             disk.resize(512)
             attempts = await stage.sql.fetch(
                 "SELECT error_class, reason FROM attempts WHERE process_id = ANY($1::uuid[]) AND number = 1", ids

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections import Counter
+from datetime import datetime
 
 from contracts.command import Command
 from tests.chaos.fleet import Fleet, insist
+from tests.chaos.histories import CERTAIN, CERTAINLY_RETRIED, RETRIED, WHOLE
 from tests.chaos.later import later
 from tests.chaos.stage import Stage
-from tests.chaos.table import COMMIT, RETRIED, WHOLE, fault, sprung, until
+from tests.chaos.table import COMMIT, fault, sprung, until
 from tests.control_plane.driver import Driver
 from tests.control_plane.waiting import eventually
 
@@ -25,11 +28,11 @@ async def _(stage: Stage) -> list[str]:
 async def _report_answer_lost(stage: Stage, kind: str) -> list[str]:
     trap = stage.wire("run_api").trap(rf'"type": ?"{kind}"', "lose_answer")
     ids = await stage.accept(1)
-    await sprung(trap)
+    await sprung(stage, trap, f"a report `{kind}` whose answer was lost")
     return ids
 
 
-@fault("the database's answer to the COMMIT of a last report is lost")
+@fault("the database's answer to the COMMIT of a last report is lost", CERTAIN)
 async def _(stage: Stage) -> list[str]:
     traps = []
 
@@ -44,6 +47,7 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(1)
     await stage.settled(ids)
     assert [trap.sprung for trap in traps] == [1]
+    stage.saw(1, "a COMMIT done whose answer was lost")
     return ids
 
 
@@ -57,10 +61,14 @@ async def _(stage: Stage) -> list[str]:
         await fleet.launcher.say("ended", command)
 
     stage.fleet.play = play
-    return await stage.accept(2)
+    ids = await stage.accept(2)
+    await stage.settled(ids)
+    assert not stage.ledger.finished
+    stage.saw(sum(event["type"] == "ended" for event in stage.launcher.events(*ids)), "an end told by the launcher alone")
+    return ids
 
 
-@fault("a second pod of the same attempt", smoke=True)
+@fault("a second pod of the same attempt", CERTAIN, smoke=True)
 async def _(stage: Stage) -> list[str]:
     refused = []
 
@@ -77,10 +85,11 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(2)
     await stage.settled(ids)
     assert refused == [409, 409]
+    stage.saw(len(refused), "a second pod, answered 409")
     return ids
 
 
-@fault("a run of an attempt that was given up goes on, writes and reports", RETRIED)
+@fault("a run of an attempt that was given up goes on, writes and reports", CERTAINLY_RETRIED)
 async def _(stage: Stage) -> list[str]:
     zombies: list[int] = []
 
@@ -102,12 +111,14 @@ async def _(stage: Stage) -> list[str]:
         return zombies == [410]
 
     await eventually(refused, 60, "the refusal of the late run")
+    stage.saw(len(zombies), "a late report, answered 410")
     return ids
 
 
 @fault("the last report races the list of jobs that calls the run lost", WHOLE, RETRIED)
 async def _(stage: Stage) -> list[str]:
     raced: list[tuple[str, int]] = []
+    lists: list[datetime] = []
 
     async def play(fleet: Fleet, command: Command) -> None:
         await fleet.launcher.say("submitted", command)
@@ -117,8 +128,8 @@ async def _(stage: Stage) -> list[str]:
             known = "SELECT count(*) = 1 FROM attempts WHERE process_id = ANY($1::uuid[]) AND cluster IS NOT NULL AND state = 'started'"
             await until(stage, known, [process_id], "a run whose cluster is known")
             await stage.sql.execute("UPDATE attempts SET lease_until = clock_timestamp() WHERE process_id = $1", process_id)
-            now = await stage.sql.fetchval("SELECT clock_timestamp()")
-            await asyncio.gather(fleet.launcher.relist(now), _finish(fleet, driver, raced))
+            lists.append(await stage.now())
+            await asyncio.gather(fleet.launcher.relist(lists[0]), _finish(fleet, driver, raced))
         else:
             await fleet.finished(driver, await driver.make())
 
@@ -129,6 +140,8 @@ async def _(stage: Stage) -> list[str]:
         return bool(raced)
 
     await eventually(both, 60, "the end of the race")
+    taken_up = "SELECT count(*) FROM observations WHERE cluster = $1 AND began_at = $2"
+    stage.saw(await stage.sql.fetchval(taken_up, stage.launcher.cluster, lists[0]), "a list of jobs taken up")
     return ids
 
 
@@ -136,7 +149,7 @@ async def _finish(fleet: Fleet, driver: Driver, answers: list[tuple[str, int]]) 
     answers.append((driver.run_id, (await fleet.finished(driver, await driver.make())).status_code))
 
 
-@fault("events twice, in the wrong order, late, of others, unreadable and too long", smoke=True)
+@fault("events twice, in the wrong order, late, of others, unreadable and too long", CERTAIN, smoke=True)
 async def _(stage: Stage) -> list[str]:
     async def play(fleet: Fleet, command: Command) -> None:
         driver, say = fleet.driver(command), fleet.launcher.say
@@ -150,18 +163,33 @@ async def _(stage: Stage) -> list[str]:
             await say(kind, command)
         assert (await driver.finished(reference)).status_code == 200
 
+    letters = stage.launcher.received[stage.launcher.topics.dlq(stage.launcher.topics.events)]
+    before = len(letters)
     stage.fleet.play = play
     ids = await stage.accept(2)
-    letters = stage.launcher.received[stage.launcher.topics.dlq(stage.launcher.topics.events)]
+    await stage.settled(ids)
 
     async def buried() -> bool:
-        return len(letters) >= 10
+        return len(letters) >= before + 10
 
     await eventually(buried, 60, "the dead letters")
+    stage.saw(len(letters) - before, "a dead letter")
+
+    async def injected() -> bool:
+        return len(stage.launcher.events(*ids)) == 12
+
+    await eventually(injected, 60, "the events that nobody should act on")
+    events = stage.launcher.events(*ids)
+    strange = [event for event in events if event["tenant"] != stage.caller.tenant]
+    stage.saw(len(strange), "an event in another tenant's name")
+    late = Counter(event["type"] for event in events if event not in strange)
+    stage.saw(late.total(), "an event that was late, and came twice or in the wrong order")
+    assert (len(strange), late) == (2, {"ended": 4, "submitted": 4, "pending": 2})
+    await stage.launcher.caught_up()
     return ids
 
 
-@fault("the token of a command is over before its run starts", ("accepted", "queued", "failed"))
+@fault("the token of a command is over before its run starts", "accepted queued failed")
 async def _(stage: Stage) -> list[str]:
     refused: list[int] = []
     gate = asyncio.Event()
@@ -180,10 +208,11 @@ async def _(stage: Stage) -> list[str]:
         return bool(refused) and refused[0] in (401, 410)
 
     await eventually(told, 60, "the refusal of the late run")
+    stage.saw(len(refused), f"a late start, answered {refused[0]}")
     return [process_id]
 
 
-@fault("a run is heard of only after the time for which a token is good", smoke=True)
+@fault("a run is heard of only after the time for which a token is good", CERTAIN.replace("running", "running( unwatched)?"), smoke=True)
 async def _(stage: Stage) -> list[str]:
     answers: list[int] = []
     gate = asyncio.Event()
@@ -204,4 +233,5 @@ async def _(stage: Stage) -> list[str]:
         gate.set()
         await stage.settled(ids)
     assert answers == [200, 200]
+    stage.saw(2 * life, "seconds that nothing was heard")
     return ids

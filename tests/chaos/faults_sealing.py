@@ -1,12 +1,10 @@
 """Chaos rows: the reconciler, the store and the database; and everything at once."""
 
-import asyncio
-import signal
-
 from contracts.command import Command
 from tests.chaos.fleet import Fleet
+from tests.chaos.histories import CERTAIN, WHOLE_WITHOUT_STORE
 from tests.chaos.stage import Stage
-from tests.chaos.table import COMMIT, MANIFEST, fault, sprung, until
+from tests.chaos.table import COMMIT, MANIFEST, fault, heard, sprung, until
 from tests.chaos.traps import http_answer
 
 
@@ -14,17 +12,17 @@ from tests.chaos.traps import http_answer
 async def _(stage: Stage) -> list[str]:
     trap = stage.wire("reconcile_s3").trap(MANIFEST, "lose_answer", then=stage.reconcile.kill)
     ids = await stage.accept(1)
-    await sprung(trap)
+    await sprung(stage, trap, "kill at the trap")
     assert await stage.sql.fetchval("SELECT state FROM processes WHERE id = $1", ids[0]) == "sealing"
     await stage.reconcile.restart()
     return ids
 
 
-@fault("the answer to the manifest's PUT is lost")
+@fault("the answer to the manifest's PUT is lost", WHOLE_WITHOUT_STORE)
 async def _(stage: Stage) -> list[str]:
     trap = stage.wire("reconcile_s3").trap(MANIFEST, "lose_answer", times=2)
     ids = await stage.accept(1)
-    await sprung(trap)
+    await sprung(stage, trap, "a manifest put whose answer was lost")
     return ids
 
 
@@ -34,12 +32,12 @@ async def _(stage: Stage) -> list[str]:
     traps = []
     put = stage.wire("reconcile_s3").trap(MANIFEST, then=lambda: traps.append(wire.trap(COMMIT, "lose_answer")))
     ids = await stage.accept(1)
-    await sprung(put)
-    await sprung(traps[0])
+    await sprung(stage, put, "a manifest put")
+    await sprung(stage, traps[0], "a COMMIT done whose answer was lost")
     return ids
 
 
-@fault("the store answers 500, 503 and 507", smoke=True)
+@fault("the store answers 500, 503 and 507", WHOLE_WITHOUT_STORE, smoke=True)
 async def _(stage: Stage) -> list[str]:
     wire = stage.wire("reconcile_s3")
     answers = ((500, "Internal Server Error"), (503, "Slow Down"), (507, "Insufficient Storage"))
@@ -47,25 +45,32 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(2)
     await stage.settled(ids)
     assert [trap.sprung for trap in traps] == [2, 2, 2]
+    stage.saw(6, "an answer of 500, 503 or 507 to the manifest's PUT")
     return ids
 
 
-@fault("the store is away while seals wait")
+@fault("the store is away while seals wait", WHOLE_WITHOUT_STORE)
 async def _(stage: Stage) -> list[str]:
     stage.wire("reconcile_s3").refuse()
     ids = await stage.accept(2)
     query = "SELECT count(DISTINCT process_id) > 0 FROM events WHERE process_id = ANY($1::uuid[]) AND type = 'waiting'"
     await until(stage, query, ids, "a process that says what its seal waits for")
+    stage.saw(
+        await stage.sql.fetchval("SELECT count(*) FROM events WHERE process_id = ANY($1::uuid[]) AND type = 'waiting'", ids), "a wait told"
+    )
     stage.wire("reconcile_s3").heal()
     return ids
 
 
 @fault("store and database are slow")
 async def _(stage: Stage) -> list[str]:
-    for name in ("reconcile_s3", "reconcile_postgres", "relay_postgres", "api_postgres"):
-        stage.wire(name).delay(0.1)
+    wires = [stage.wire(name) for name in ("reconcile_s3", "reconcile_postgres", "relay_postgres", "api_postgres")]
+    for wire in wires:
+        wire.delay(0.1)
     ids = await stage.accept(3)
     await stage.settled(ids)
+    for wire in wires:
+        stage.saw(wire.counters.delayed, f"a piece held up on {wire.name}")
     return ids
 
 
@@ -76,11 +81,12 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(3)
     query = "SELECT count(*) = 3 FROM processes WHERE id = ANY($1::uuid[]) AND state = 'sealing'"
     await until(stage, query, ids, "three seals that nobody can make")
+    await heard(stage, stage.reconcile, "waiting", "work that waits for the database")
     wire.heal()
     return ids
 
 
-@fault("the reconciler is cut off from the broker")
+@fault("the reconciler is cut off from the broker", CERTAIN)
 async def _(stage: Stage) -> list[str]:
     wire = stage.wire("reconcile_kafka")
     wire.refuse()
@@ -95,32 +101,19 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(2)
     query = "SELECT count(*) = 2 FROM processes WHERE id = ANY($1::uuid[]) AND state = 'running'"
     await until(stage, query, ids, "two runs of which only events tell the end")
+    ends = [event for event in stage.launcher.events(*ids) if event["type"] == "ended"]
+    stage.saw(len(ends), "an end that lies in the topic and is not heard")
+    assert await stage.sql.fetchval(query, ids)
     wire.heal()
     return ids
 
 
-@fault("connections break in the middle of a message, everywhere")
+@fault("connections break in the middle of a message, everywhere", WHOLE_WITHOUT_STORE)
 async def _(stage: Stage) -> list[str]:
     for wire in stage.network.wires.values():
         wire.cut_after(60_000)
         wire.cut()
     ids = await stage.accept(6)
     await stage.settled(ids)
-    assert sum(wire.counters.cut for wire in stage.network.wires.values()) >= 6
-    return ids
-
-
-@fault("SIGKILL and SIGTERM of relay and reconciler under load")
-async def _(stage: Stage) -> list[str]:
-    ids: list[str] = []
-    for turn in range(4):
-        ids += await stage.accept(3, first=3 * turn)
-        for part in (stage.relay, stage.reconcile):
-            if turn % 2:
-                # a role that is asked to end before it has begun to listen for that ends by the signal itself
-                assert await asyncio.to_thread(part.terminate) in (0, -signal.SIGTERM)
-            else:
-                await asyncio.to_thread(part.kill)
-        for part in (stage.relay, stage.reconcile):
-            await part.restart()
+    stage.saw(sum(wire.counters.cut_short for wire in stage.network.wires.values()), "a connection that broke in the middle of a message")
     return ids

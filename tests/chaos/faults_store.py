@@ -1,8 +1,9 @@
 """Chaos row: the way of a real Spark driver to the store is bad."""
 
+from tests.chaos.histories import RETRIED, WHOLE
 from tests.chaos.real_runs import DRIVER_SECONDS, real_runs
 from tests.chaos.stage import Stage
-from tests.chaos.table import RETRIED, WHOLE, fault
+from tests.chaos.table import fault
 from tests.chaos.traps import Trap, http_answer
 from tests.chaos.wire import Wire
 
@@ -47,4 +48,6 @@ async def _(stage: Stage) -> list[str]:
         await stage.settled(ids, DRIVER_SECONDS)
         assert [trap.sprung for trap in traps] == [trap.times for trap in traps]
         assert wire.counters.cut >= sum(trap.times for trap in traps if trap.verdict != "pass")
+        stage.saw(sum(trap.sprung for trap in traps), "a request that failed or broke off")
+        stage.saw(wire.counters.delayed, "a piece held up")
     return ids

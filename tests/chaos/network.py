@@ -43,6 +43,11 @@ class Network:
         for wire in self.wires.values():
             wire.heal()
 
+    def forget(self) -> None:
+        """All wires count from here on."""
+        for wire in self.wires.values():
+            wire.forget()
+
     def _end(self) -> None:
         async def close() -> None:
             for wire in self.wires.values():

@@ -14,10 +14,9 @@ import asyncpg
 
 from contracts.layout import MANIFEST_NAME
 from contracts.states import PROCESS_TRANSITIONS, ProcessState
+from tests.chaos.histories import STATE_OF, misplaced
 from tests.chaos.ledger import Ledger
 
-_STATE_OF = {**{state.value: state for state in ProcessState}, "retrying": ProcessState.ACCEPTED}
-"""Event types that change the state; all others are remarks."""
 _CLAIMS = "SELECT dataset FROM claims WHERE process_id = $1"
 _OPEN = "SELECT state, number FROM attempts WHERE process_id = $1 AND rank < 60"
 _UNPUBLISHED = "SELECT kind, attempt FROM outbox WHERE process_id = $1 AND released_at IS NOT NULL AND published_at IS NULL"
@@ -58,12 +57,13 @@ async def _of_process(evidence: Evidence, process_id: str) -> list[str]:
 
 
 async def _history(sql: asyncpg.Connection, key: UUID, process: asyncpg.Record) -> list[str]:
-    """Events are complete, numbered, and in an order that the state table has."""
+    """Events are complete, numbered, in an order that the state table has, and each remark is in its place."""
     events = await sql.fetch("SELECT sequence, type FROM events WHERE process_id = $1 ORDER BY sequence", key)
     problems = []
     if [event["sequence"] for event in events] != list(range(1, process["last_event"] + 1)):
         problems.append(f"its events are numbered {[event['sequence'] for event in events]}, the last is {process['last_event']}")
-    states = [_STATE_OF[event["type"]] for event in events if event["type"] in _STATE_OF]
+    problems += misplaced(event["type"] for event in events)
+    states = [STATE_OF[event["type"]] for event in events if event["type"] in STATE_OF]
     if not states or states[0] is not ProcessState.ACCEPTED:
         problems.append("its history does not begin with its acceptance")
     problems += [f"its history has {a} -> {b}" for a, b in pairwise(states) if b not in PROCESS_TRANSITIONS[a]]

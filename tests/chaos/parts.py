@@ -17,6 +17,7 @@ class Part:
 
     def __init__(self, role: str, environment: Mapping[str, str], log: Path, clock: float = 0) -> None:
         self.role = role
+        self._heard = 0
         self._start = (role, {**os.environ, **environment}, str(log), clock)
         self._process: multiprocessing.process.BaseProcess | None = None
 
@@ -31,18 +32,31 @@ class Part:
         process.start()
         self._process = process
 
+    @property
+    def _log(self) -> str:
+        log = Path(self._start[2])
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def forget(self) -> None:
+        """Let `said` count from here on."""
+        self._heard = len(self._log)
+
+    def said(self, event: str) -> int:
+        """How often it logged the event."""
+        return self._log.count(f'"event": "{event}"', self._heard)
+
     def check(self) -> None:
         """Fail if it ended by itself."""
         if self._process is not None:
-            code, said = self._process.exitcode, Path(self._start[2]).read_text(errors="replace")
-            assert code is None, f"{self.role} ended by itself with {code}; it said at last:\n{said[-2000:]}"
+            code = self._process.exitcode
+            assert code is None, f"{self.role} ended by itself with {code}; it said at last:\n{self._log[-2000:]}"
 
-    def kill(self) -> None:
-        """`kill -9`."""
-        self._end(signal.SIGKILL)
+    def kill(self) -> int | None:
+        """`kill -9`; returns its exit code, None if it did not run."""
+        return self._end(signal.SIGKILL)
 
     def terminate(self) -> int | None:
-        """SIGTERM; returns its exit code."""
+        """SIGTERM; returns its exit code, None if it did not run."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int | None:

@@ -19,6 +19,7 @@ from launcher.settings import LocalSettings
 from stratum.local.jars import fetch
 from stratum.local.java import ensure_java
 from tests.chaos.fleet import Fleet
+from tests.chaos.left import left_running
 from tests.chaos.stage import Stage
 from tests.control_plane.waiting import eventually
 
@@ -69,7 +70,7 @@ def _end_all(backend: ProcessBackend) -> bool:
 
 @asynccontextmanager
 async def real_runs(stage: Stage, jobs: Path, slots: int = 2) -> AsyncIterator[RealRuns]:
-    """Runs in folders under `jobs`; those that still run at the end are killed."""
+    """Runs in folders under `jobs`. At the end none may run any more; after a failure those that do are killed."""
     java = await asyncio.to_thread(ensure_java, print)
     installation = stage.installation
     settings = LocalSettings(
@@ -93,6 +94,7 @@ async def real_runs(stage: Stage, jobs: Path, slots: int = 2) -> AsyncIterator[R
         watch = asyncio.create_task(runs.look_after())
         try:
             yield runs
+            assert await left_running(jobs) == []
         finally:
             await eventually(lambda: asyncio.to_thread(_end_all, backend), 60, "the end of all jobs")
             watch.cancel()

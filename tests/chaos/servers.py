@@ -1,4 +1,4 @@
-"""The local platform's servers, each with its data on a small disk, under a supervisor that starts it again whenever it falls."""
+"""The local platform's servers, under a supervisor that starts each again whenever it falls; with their data on a small disk, or not."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ class Server(Generic[S]):
 
 
 @contextmanager
-def running(service: S, disk: SmallDisk, home: Path) -> Iterator[Server[S]]:
+def running(service: S, home: Path, disk: SmallDisk | None = None) -> Iterator[Server[S]]:
     """The server, inside the block. `home`: where its supervisor and its log are, for which there is always room."""
     service.prepare()
     supervisor = Supervisor(home)
@@ -73,15 +73,23 @@ def running(service: S, disk: SmallDisk, home: Path) -> Iterator[Server[S]]:
         server.start()
         yield server
     finally:
-        disk.make_room()
+        if disk is not None:
+            disk.make_room()
         supervisor.shutdown()
 
 
 @contextmanager
 def database_on(disk: SmallDisk, home: Path) -> Iterator[Server[Postgres]]:
     """PostgreSQL, with the roles that ours may not make."""
-    postgres = Postgres(disk.folder / "postgres", choose_port(set()), "password", "superuser-password")
-    with running(postgres, disk, home) as server:
+    with database_in(disk.folder / "postgres", home, disk) as server:
+        yield server
+
+
+@contextmanager
+def database_in(folder: Path, home: Path, disk: SmallDisk | None = None) -> Iterator[Server[Postgres]]:
+    """The same, wherever its data is."""
+    postgres = Postgres(folder, choose_port(set()), "password", "superuser-password")
+    with running(postgres, home, disk) as server:
         _in_a_thread(postgres.ensure_roles)
         yield server
 
@@ -92,7 +100,7 @@ def broker_on(disk: SmallDisk, home: Path) -> Iterator[Server[Kafka]]:
     java = ensure_java(lambda _: None)
     port = choose_port(set())
     kafka = Kafka(disk.folder / "kafka", port, choose_port({port}), new_cluster_id(), java, jars.fetch("kafka", java))
-    with running(kafka, disk, home) as server:
+    with running(kafka, home, disk) as server:
         yield server
 
 
@@ -100,7 +108,7 @@ def broker_on(disk: SmallDisk, home: Path) -> Iterator[Server[Kafka]]:
 def store_on(disk: SmallDisk, home: Path) -> Iterator[Server[Seaweed]]:
     """SeaweedFS."""
     ports = settle_ports({}, PORT_FLAGS, lambda _: None)
-    with running(Seaweed(disk.folder / "s3", ports, "access-key", "secret-key", "internal-key"), disk, home) as server:
+    with running(Seaweed(disk.folder / "s3", ports, "access-key", "secret-key", "internal-key"), home, disk) as server:
         yield server
 
 

@@ -1,18 +1,17 @@
 """The chaos table. A row: a fault, the evidence that it was there, and the history that its processes must have all the same.
 
-The rows are in `faults_*.py`. Each accepts its processes, breaks something, asserts that it was broken (a fault that was not there would
-prove nothing), and returns the ids of the processes. What must hold of them is not the row's to say: see `oracle.py`.
+The rows are in `faults_*.py`. Each accepts its processes, breaks something, counts the signs that it was broken (`Stage.saw`: a fault that
+was not there would prove nothing), and returns the ids of the processes. What must hold of them is not the row's to say: see `oracle.py`.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from tests.chaos.histories import WHOLE
+from tests.chaos.parts import Part
 from tests.chaos.stage import Stage
 from tests.chaos.traps import Trap
 from tests.control_plane.waiting import eventually
-
-WHOLE = ("accepted", "queued", "running", "sealing", "succeeded")
-RETRIED = ("accepted", "queued", "running", "retrying", "queued", "running", "sealing", "succeeded")
 
 COMMAND = rb'"kind":"run"'
 COMMIT = rb"COMMIT;"
@@ -23,18 +22,18 @@ Body = Callable[[Stage], Awaitable[list[str]]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One row. `histories`: those that are right; more than one where two parts race. `smoke`: also part of `make test`."""
+    """One row. `histories`: patterns of those that are right; more than one where two parts race. `smoke`: also part of `make test`."""
 
     name: str
     body: Body
-    histories: tuple[tuple[str, ...], ...]
+    histories: tuple[str, ...]
     smoke: bool
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(name: str, *histories: tuple[str, ...], smoke: bool = False) -> Callable[[Body], Body]:
+def fault(name: str, *histories: str, smoke: bool = False) -> Callable[[Body], Body]:
     """Add a row. Without a history of its own, its processes succeed as if nothing had been."""
 
     def add(body: Body) -> Body:
@@ -45,13 +44,24 @@ def fault(name: str, *histories: tuple[str, ...], smoke: bool = False) -> Callab
     return add
 
 
-async def sprung(trap: Trap, times: int = 1) -> None:
-    """Wait until the bytes have come: the evidence."""
+async def sprung(stage: Stage, trap: Trap, what: str, times: int = 1) -> None:
+    """Wait until the bytes have come: the evidence. `what`: what was done to them."""
 
     async def look() -> bool:
         return trap.sprung >= times
 
     await eventually(look, 60, f"the trap {trap.pattern.pattern!r}")
+    stage.saw(trap.sprung, what)
+
+
+async def heard(stage: Stage, part: Part, event: str, what: str) -> None:
+    """Wait until a part has logged the event: evidence from the one that met the fault."""
+
+    async def look() -> bool:
+        return part.said(event) > 0
+
+    await eventually(look, 60, f"{event!r} in the log of {part.role}")
+    stage.saw(part.said(event), what)
 
 
 async def until(stage: Stage, query: str, ids: list[str], what: str) -> None:

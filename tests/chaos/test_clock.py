@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import control_plane
+from tests.chaos.histories import WHOLE, is_one_of
 from tests.chaos.stage import staged
-from tests.chaos.table import WHOLE
 from tests.control_plane.installation import Installation
 
 CLOCKS = {"now", "utcnow", "today", "time", "time_ns"}
@@ -42,4 +42,4 @@ async def test_relay_and_reconciler_with_a_wrong_clock(clock: float, empty: Inst
     async with staged(empty, tmp_path, clock=clock) as stage:
         ids = await stage.accept(3)
         assert await stage.verdict(ids) == []
-        assert {tuple(await stage.history(process_id)) for process_id in ids} == {WHOLE}
+        assert all([is_one_of(await stage.history(process_id), [WHOLE]) for process_id in ids])

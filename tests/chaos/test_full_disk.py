@@ -23,6 +23,7 @@ from tests.control_plane.caller import BUCKET, ENTITY, VERSION, parquet
 from tests.control_plane.conftest import new_installation
 from tests.control_plane.installation import Installation
 from tests.control_plane.waiting import eventually
+from tests.figures import report
 from tests.services import Services
 
 FULL = "No space left on device"
@@ -104,6 +105,7 @@ async def test_a_full_disk_under_the_database(services: Services, signing_key_fi
 
             await use_up_its_log(connection)
             assert re.search(f"PANIC: .*{FULL}", server.log), "it did not fall"
+            report("fault: a full disk under the database", f"{server.log.count(FULL)} × {FULL!r} in its log, one of them its fall")
             assert (await asked(stage, 300)).status_code == 503
             assert (await stage.caller.get("/v1/processes")).status_code == 503
 
@@ -143,6 +145,7 @@ async def test_a_full_disk_under_the_broker(services: Services, template: str, s
 
             await eventually(fallen_twice, RECOVERY_SECONDS, "two falls of the broker", pause=1)
             assert FULL in server.log
+            report("fault: a full disk under the broker", f"{len(lives - {0}) - 1} falls, {server.log.count(FULL)} × {FULL!r} in its log")
             assert await stage.sql.fetchval(_UNPUBLISHED, ids) > 0, "all of it was published"
             assert not await server.serves()
 
@@ -205,7 +208,9 @@ async def test_a_full_disk_under_the_store(services: Services, template: str, si
             await eventually(lambda: _failed(stage, writing), DRIVER_SECONDS, "a run that could not write")
             assert await stage.sql.fetchval("SELECT error_class FROM attempts WHERE process_id = $1", writing) == "STORAGE_UNAVAILABLE"
             assert (await stage.caller.process(sealing))["reason"].endswith("their seal waits for the object store")
-            assert re.search(FULL, server.log, re.IGNORECASE)
+            refusals = len(re.findall(FULL, server.log, re.IGNORECASE))
+            assert refusals > 0
+            report("fault: a full disk under the store", f"{refusals} × {FULL!r} in its log")
             for name in ("sent", "unsent", "copied", "filtered-0"):
                 assert (await stage.caller.get(_path(name))).status_code == 404
 

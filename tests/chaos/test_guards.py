@@ -17,6 +17,7 @@ from tests.chaos.guards import GUARDS
 from tests.chaos.stage import staged
 from tests.control_plane.installation import Installation, prepare_topics
 from tests.control_plane.waiting import eventually
+from tests.figures import report
 
 SMOKE = "a second pod"
 
@@ -43,10 +44,12 @@ async def test_without_its_guard_the_oracle_condemns_it(name: str, empty: Instal
         async with staged(empty, tmp_path, in_threads=True) as stage:
             ids = await control.body(stage)
 
-            async def condemned() -> bool:
-                return any(control.condemned in problem for problem in await stage.verdict(ids, 1, once=control.once))
+            async def condemned() -> str | None:
+                problems = await stage.verdict(ids, 1, once=control.once)
+                return next((problem for problem in problems if control.condemned in problem), None)
 
-            await eventually(condemned, control.patience, f"{control.condemned!r} from the oracle")
+            problem = await eventually(condemned, control.patience, f"{control.condemned!r} from the oracle")
+            report(f"without its guard: {name}", f"{problem}")
 
 
 class _Killed(BaseException):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.chaos.table import WHOLE
+from tests.chaos.histories import CERTAIN
 from tests.control_plane.receiver import receiving
 from tests.e2e.platform import Platform, running_platform, wait_for
 
@@ -50,7 +50,7 @@ def work(platform: Platform, data: Path, callback_url: str) -> list[dict[str, An
         wait_for(is_told, 60, lambda: f"the history {history}, and word of it; it is {platform.history(process_id)}")
 
     filtered = platform.wait(begun("filter", condition="v > 6"), "succeeded")
-    until_told(filtered["id"], *WHOLE)
+    until_told(filtered["id"], *CERTAIN.split())
     assert len(filtered["attempts"]) == 1
     platform.assert_sealed_exactly(filtered)
 

@@ -36,11 +36,13 @@ class Trap:
 
 @dataclass
 class Counters:
-    """What went through a wire."""
+    """What went through a wire, and what was done to it. `cut_short`: of those cut, the ones that were in the middle of a message."""
 
     connections: int = 0
     refused: int = 0
     cut: int = 0
+    cut_short: int = 0
+    delayed: int = 0
     sent: int = 0
     answered: int = 0
     swallowed: int = 0

@@ -6,8 +6,8 @@ Every method may be called from any thread: the work is done in the loop that th
 import asyncio
 import re
 import struct
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -83,6 +83,21 @@ class Wire:
         trap = Trap(re.compile(expression, re.DOTALL), verdict, then, answer, times)
         self._traps.append(trap)
         return trap
+
+    def forget(self) -> None:
+        """Count from here on."""
+        self.counters = Counters()
+
+    @contextmanager
+    def leading_to(self, host: str, port: int) -> Iterator[None]:
+        """To another server inside the block."""
+        usual, self.target = self.target, (host, port)
+        self.cut()
+        try:
+            yield
+        finally:
+            self.target = usual
+            self.cut()
 
     def heal(self) -> None:
         """As new: no fault, no trap. Connections that stuck in a fault are reset."""
@@ -207,21 +222,21 @@ class Wire:
             self.counters.swallowed += len(part)
             return
         if weather.delay_seconds:
+            self.counters.delayed += 1
             await asyncio.sleep(weather.delay_seconds)
         if weather.bytes_per_second:
             await asyncio.sleep(len(part) / weather.bytes_per_second)
+        room = len(part)
         if counted and weather.cut_after is not None:
-            room = weather.cut_after - line.carried
-            writer.write(part[: max(room, 0)])
-            if room < len(part):
-                await writer.drain()
-                self.counters.cut += 1
-                line.abort()
-                return
-        else:
-            writer.write(part)
-        line.carried += len(part)
+            room = max(weather.cut_after - line.carried, 0)
+        writer.write(part[:room])
         await writer.drain()
+        if counted:
+            line.carried += len(part)
+        if room < len(part):
+            self.counters.cut += 1
+            self.counters.cut_short += room > 0
+            line.abort()
 
     async def _kafka_frame(self, reader: asyncio.StreamReader) -> bytes:
         """One answer of a broker, with this wire's port where it names its own: clients then come back to the wire."""

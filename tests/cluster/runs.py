@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.chaos.histories import misplaced
 from tests.cluster.release import Release
 
 VERSION = "v2013.12.31"
@@ -22,7 +23,10 @@ def start(release: Release, entity: str, name: str, executors: int = 1, **parame
 
 
 def history(release: Release, process_id: str) -> list[str]:
-    return [event["type"] for event in release.events(process_id) if event["type"] not in PASSING]
+    """The types of its events but those of `PASSING`, which must be in their places all the same."""
+    types = [event["type"] for event in release.events(process_id)]
+    assert misplaced(types) == [], types
+    return [kind for kind in types if kind not in PASSING]
 
 
 def remarks(release: Release, process_id: str) -> str:

@@ -111,6 +111,15 @@ class Driver:
         """Write the usual file and propose it; returns the proposal's reference."""
         return await self.propose(self.proposal(self.proposed(await self.write())))
 
+    async def make_all(self) -> dict[str, str]:
+        """The same, and for a command that asks for them a dataset of rejected rows."""
+        rejected = self.command.rejected_output
+        if rejected is None:
+            return await self.make()
+        path = self.root.dataset(self.command.entity_id, rejected.data_version, rejected.dataset)
+        refused = self.proposed(await self.write(TABLE.slice(3), path=path), output=rejected)
+        return await self.propose(self.proposal(self.proposed(await self.write()), refused))
+
     async def complete(self) -> "Driver":
         """From the grant to the last report."""
         await self.started()

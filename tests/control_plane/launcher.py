@@ -55,7 +55,7 @@ class Launcher:
         consumer = Consumer(
             {"bootstrap.servers": self.installation.kafka_bootstrap, "group.id": new_id().hex, "enable.auto.commit": False, "log_level": 0}
         )
-        names = (self.topics.commands, self.topics.cancels, self.topics.dlq(self.topics.events))
+        names = (self.topics.commands, self.topics.cancels, self.topics.events, self.topics.dlq(self.topics.events))
         known = consumer.list_topics(timeout=20).topics
         while any(name not in known or known[name].error for name in names):  # the broker tells of a new topic a moment later
             known = consumer.list_topics(timeout=20).topics
@@ -80,6 +80,11 @@ class Launcher:
         """All its cancel commands that have come so far."""
         found = (CancelCommand.model_validate_json(m.value()) for m in list(self.received[self.topics.cancels]))
         return [c for c in found if str(c.process_id) == process_id]
+
+    def events(self, *process_ids: str) -> list[dict[str, Any]]:
+        """All events about the processes that lie in the event topic so far, whoever put them there."""
+        keys = [process_id.encode() for process_id in process_ids]
+        return [json.loads(message.value()) for message in list(self.received[self.topics.events]) if message.key() in keys]
 
     async def command(self, process_id: str, attempt: int = 1) -> Command:
         """The command of an attempt, once it has come."""
@@ -124,18 +129,19 @@ class Launcher:
             **fields,
         }
 
-    async def relist(self, began_at: datetime, *live: Command) -> None:
-        """Publish a complete list of jobs, and wait until it was taken into account."""
+    async def relist(self, began_at: datetime, *live: Command, cluster: str = "") -> None:
+        """Publish a complete list of jobs, of its own cluster or of another, and wait until it was taken into account."""
+        cluster = cluster or self.cluster
         refs = [{"tenant": c.tenant, "process_id": str(c.process_id), "step": c.step, "attempt": c.attempt} for c in live]
         event = {
             "type": "relist",
             "event_id": str(new_id()),
             "at": began_at.isoformat(),
-            "cluster": self.cluster,
+            "cluster": cluster,
             "began_at": began_at.isoformat(),
             "live": refs,
         }
-        await self.publish(json.dumps(event).encode(), key=self.cluster)
+        await self.publish(json.dumps(event).encode(), key=cluster)
         await self.caught_up()
 
     async def publish(self, value: bytes | None, key: str | bytes | None = None, partition: int = -1) -> None:

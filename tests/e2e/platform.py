@@ -18,6 +18,7 @@ from botocore.config import Config
 
 from launcher.process.folder import MARKER
 from launcher.process.identity import marked_processes
+from tests.chaos.histories import misplaced
 
 STRATUM = str(Path(sys.executable).with_name("stratum"))
 FINAL = ("succeeded", "failed", "cancelled")
@@ -103,9 +104,11 @@ class Installation:
         return items
 
     def history(self, process_id: str) -> list[str]:
-        """The types of all events, but for those that depend on who is faster: the job's own news, and remarks about a wait."""
+        """The types of all events, but for those that depend on who is faster, which must be in their places all the same."""
         passing = ("submitted", "pending", "silent", "unwatched", "waiting")
-        return [event["type"] for event in self.events(process_id) if event["type"] not in passing]
+        types = [event["type"] for event in self.events(process_id)]
+        assert misplaced(types) == [], types
+        return [kind for kind in types if kind not in passing]
 
     def manifest(self, artifact: dict[str, Any]) -> dict[str, Any]:
         """The manifest as it lies in the store."""

@@ -23,7 +23,7 @@ AGREEING: dict[ProcessState, set[AttemptState]] = {
 _NOTES = {"pending", "waiting", "silent", "unwatched"}
 """Events that are no change of state."""
 _LOOK = """
-SELECT p.id::text, p.state, p.reason, p.last_event, p.ended_at, p.output_dataset,
+SELECT p.id::text, p.state, p.reason, p.last_event, p.ended_at, p.output_dataset, s.rejected_dataset,
     (SELECT jsonb_agg(to_jsonb(a) ORDER BY a.number) FROM attempts a WHERE a.process_id = p.id) AS attempts,
     (SELECT jsonb_agg(jsonb_build_array(e.sequence, e.type) ORDER BY e.sequence) FROM events e WHERE e.process_id = p.id) AS events,
     (SELECT count(*) FROM claims c WHERE c.process_id = p.id) AS claims,
@@ -45,7 +45,7 @@ class Oracle:
         """Every process; or the first thing that must not be."""
         async with self.reconciler.database.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             rows = [dict(row) for row in await connection.fetch(_LOOK)]
-        active = [row["output_dataset"] for row in rows if not ProcessState(row["state"]).is_final]
+        active = [name for row in rows if not ProcessState(row["state"]).is_final for name in _outputs(row)]
         assert len(active) == len(set(active)), f"two processes make one dataset: {active}"
         for row in rows:
             _check_events(row)
@@ -56,6 +56,11 @@ class Oracle:
                 _check_progress(earlier, row)
             self.seen[row["id"]] = row
         return rows
+
+
+def _outputs(row: dict[str, Any]) -> list[str]:
+    """The datasets that the process makes."""
+    return [name for name in (row["output_dataset"], row["rejected_dataset"]) if name is not None]
 
 
 def _check_events(row: dict[str, Any]) -> None:
@@ -103,8 +108,9 @@ def _check_results(row: dict[str, Any]) -> None:
     if state is not ProcessState.SUCCEEDED:
         assert row["datasets"] == [], f"{state} with a dataset"
         return
-    (dataset,) = row["datasets"]
-    assert dataset == {"run_id": row["attempts"][-1]["run_id"], "dataset": row["output_dataset"]}
+    run_id = row["attempts"][-1]["run_id"]
+    made = sorted((dataset["dataset"], dataset["run_id"]) for dataset in row["datasets"])
+    assert made == sorted((name, run_id) for name in _outputs(row)), "a success is not with the datasets that it should have made"
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

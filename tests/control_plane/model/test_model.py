@@ -1,21 +1,26 @@
 """Anything, in any order: Hypothesis chooses what happens next, and the oracle looks after each step.
 
-`STRATUM_MODEL_EXAMPLES` and `STRATUM_MODEL_STEPS` make it longer. What failed is kept in `.hypothesis` and played first the next time.
+`STRATUM_MODEL_EXAMPLES` and `STRATUM_MODEL_STEPS` make it longer. What failed is printed as a program: put it into `kept.py`, where it is
+played for ever. Until then it lies in `.hypothesis` (or `HYPOTHESIS_STORAGE_DIRECTORY`), and is played first the next time.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.control_plane.model.conftest import Stage
+from tests.control_plane.model.kept import KEPT, Program
 from tests.control_plane.model.world import CLOCKS, ERRORS, OUTCOMES, REFUSALS, World
 
 EXAMPLES = int(os.environ.get("STRATUM_MODEL_EXAMPLES", "12"))
 STEPS = int(os.environ.get("STRATUM_MODEL_STEPS", "40"))
 PICK = st.integers(0, 5)
+WORK = st.integers(0, 2)
 
 
 class Processes(RuleBasedStateMachine):
@@ -30,14 +35,14 @@ class Processes(RuleBasedStateMachine):
     def do(self, name: str, *arguments: Any) -> None:
         self.stage.run(getattr(self.world, name)(*arguments))
 
-    @initialize(works=st.lists(st.integers(0, 1), min_size=1, max_size=2))
+    @initialize(works=st.lists(WORK, min_size=1, max_size=2))
     def begin(self, works: list[int]) -> None:
         for name, work in enumerate(works):
             self.do("submit", name, work)
         self.do("release", 1000)
         self.do("publish", True)
 
-    @rule(name=st.integers(0, 1), work=st.integers(0, 1))
+    @rule(name=st.integers(0, 1), work=WORK)
     def submit(self, name: int, work: int) -> None:
         self.do("submit", name, work)
 
@@ -147,3 +152,25 @@ def test_processes_come_to_a_right_end_whatever_happens(stage: Stage) -> None:
             print_blob=True,
         ),
     )
+
+
+class Watched:
+    """Takes the steps of a kept program, and lets the oracle look after each."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def step(**arguments: Any) -> None:
+            getattr(self._processes, name)(**arguments)
+            self._processes.holds()
+
+        return step
+
+
+@pytest.mark.parametrize("program", KEPT, ids=lambda program: program.__name__)
+def test_what_was_found_once_is_played_for_ever(program: Program, stage: Stage) -> None:
+    Processes.stage = stage
+    processes = Processes()
+    program(Watched(processes))
+    processes.teardown()

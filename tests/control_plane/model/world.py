@@ -58,7 +58,8 @@ class World:
     # -- callers ---------------------------------------------------------------------------------------------------------
 
     async def submit(self, name: int, work: int) -> None:
-        fields = {"output_dataset": f"m-{self.example}-{name}", "parameters": condition(work)}
+        """Every third work makes a second dataset, of the rows that it rejects."""
+        fields = {"output_dataset": f"m-{self.example}-{name}", **_WORKS[work % len(_WORKS)]}
         answer = await self.direct.caller.run(**fields)
         assert answer.status_code in (202, 200, 409), answer.text
         if answer.status_code == 202:
@@ -158,12 +159,12 @@ class World:
     async def propose(self, pick: int) -> None:
         """Files and proposal lie there; nobody has heard of it yet."""
         if driver := chosen(self.drivers, pick):
-            await driver.make()
+            await driver.make_all()
 
     async def finish(self, pick: int, truly: bool) -> None:
         if driver := chosen(self.drivers, pick):
             nothing = {"key": driver.path.proposal_key(driver.run_id), "sha256": f"sha256:{'0' * 64}"}
-            answer = await driver.finished(await driver.make() if truly else nothing)
+            answer = await driver.finished(await driver.make_all() if truly else nothing)
             assert answer.status_code in (200, 410), answer.text
 
     async def fail(self, pick: int, error_class: str, retryable: bool) -> None:
@@ -186,7 +187,7 @@ class World:
         await self.direct.seal()
 
     async def die_sealing(self) -> None:
-        """A sealer puts the manifest and dies before it can write that down."""
+        """A sealer puts a manifest, the first of two if there are two, and dies before it can write that down."""
         reconciler = self.direct.reconciler
         async with reconciler.database.connection() as connection:
             taken = await queries.take_seal(connection, seconds=0)
@@ -196,7 +197,7 @@ class World:
             current = await lifecycle.lock(connection, taken["process_id"])
         assert current is not None
         try:
-            (checked,) = await asyncio.to_thread(proposals.checked, reconciler.storage, current, reconciler.settings)
+            checked = (await asyncio.to_thread(proposals.checked, reconciler.storage, current, reconciler.settings))[-1]
         except ProposalRejected:
             return
         async with reconciler.database.connection() as connection:
@@ -231,7 +232,7 @@ class World:
         for key, command in list(self.jobs.items()):
             driver = next((each for each in self.drivers if key_of(each.command) == key), None) or self.direct.driver(command)
             if driver in self.drivers or await self.begin(driver):
-                await driver.finished(await driver.make())
+                await driver.finished(await driver.make_all())
             del self.jobs[key]
             await self.direct.say("ended", command, self.cluster)
         while self.news:
@@ -241,7 +242,7 @@ class World:
             pass
 
     async def _check_store(self, rows: list[dict[str, Any]]) -> None:
-        """A manifest lies there for each success, and for nothing else."""
+        """A manifest lies there for each dataset of a success, and for nothing else."""
         root = self.direct.driver(self.commands[0]).root if self.commands else None
         if root is None:
             return
@@ -249,9 +250,14 @@ class World:
         s3 = self.direct.installation.s3
         found = await asyncio.to_thread(s3.list_objects_v2, Bucket=root.bucket, Prefix=prefix)
         sealed = {key.split("/")[-2] for each in found.get("Contents", ()) if (key := each["Key"]).endswith("/_manifest.json")}
-        assert sealed == {row["output_dataset"] for row in rows if row["state"] == "succeeded"}
+        assert sealed == {dataset["dataset"] for row in rows for dataset in row["datasets"]}
 
 
+_WORKS: tuple[dict[str, Any], ...] = (
+    {"parameters": condition(0)},
+    {"parameters": condition(1)},
+    {"action": "aggregate_revenue", "parameters": {"on_invalid": "reject"}},
+)
 _CLOCKS = {
     "lease": "UPDATE attempts SET lease_until = clock_timestamp() WHERE state IN ('submitted', 'started')",
     "silence": "UPDATE attempts SET silent_since = silent_since - interval '1 day' WHERE silent_since IS NOT NULL AND rank < 60",

@@ -323,7 +323,7 @@ class UploadRequest(Sent):
 
 
 class UploadTarget(Tolerant):
-    """Where to PUT one file: `url` with exactly these `headers`."""
+    """Where to PUT one file: `url` with exactly these `headers`, and a `Content-Length`, which must be the announced `bytes`."""
 
     name: str
     url: str

@@ -1,5 +1,7 @@
 """What a tenant may use: judged before a process or an upload is accepted. What admission holds back is in `admission_queue`."""
 
+from uuid import UUID
+
 import asyncpg
 
 from contracts.errors import ContractError
@@ -23,12 +25,30 @@ async def check_storage(connection: Connection, tenant: str, more: int = 0) -> a
         StorageRoot(row["bucket"], row["prefix"])
     except ContractError as error:
         raise Conflict(f"The tenant's storage cannot be used: {error}. Ask the platform's administrator for another tenant.") from error
+    _judge_storage(row, more, "stored")
+    return row
+
+
+async def hold_storage(connection: Connection, tenant: str, upload_id: UUID, more: int) -> None:
+    """Raise `StorageUsedUp` unless the upload's `more` bytes may be stored beside what is, and what other seals will have stored.
+
+    Where `max_stored_bytes` is set, no other upload of the tenant is judged until the transaction ends. Whose transaction marks the upload
+    as being sealed has these bytes to itself, so that the limit is exact.
+    """
+    row = await queries.limits_and_stored(connection, tenant=tenant)
+    if row["max_stored_bytes"] is None:
+        return
+    await queries.hold_storage(connection, tenant=tenant)
+    _judge_storage(await queries.limit_and_marked(connection, tenant=tenant, upload_id=upload_id), more, "stored or being sealed")
+
+
+def _judge_storage(row: asyncpg.Record, more: int, counted: str) -> None:
     stored, most = row["stored_bytes"], row["max_stored_bytes"]
     if most is None or (stored < most and stored + more <= most):
-        return row
+        return
     wanted = f", this upload has {more}" if more else ""
     raise StorageUsedUp(
-        f"The quota max_stored_bytes does not allow this: {stored} of {most} bytes are stored{wanted}. "
+        f"The quota max_stored_bytes does not allow this: {stored} of {most} bytes are {counted}{wanted}. "
         "Ask the platform's administrator for a larger quota; GET /v1/quota shows it."
     )
 

@@ -172,11 +172,13 @@ class Storage:
         """A URL that reads one object, against the public endpoint."""
         return self._public.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds)
 
-    def presigned_put(self, bucket: str, key: str, seconds: int) -> tuple[str, dict[str, str]]:
-        """A URL that creates one object and never replaces it, and the headers that must go with it."""
-        url = self._public.generate_presigned_url(
-            "put_object", Params={"Bucket": bucket, "Key": key, "IfNoneMatch": "*"}, ExpiresIn=seconds, HttpMethod="PUT"
-        )
+    def presigned_put(self, bucket: str, key: str, size: int, seconds: int) -> tuple[str, dict[str, str]]:
+        """A URL that creates one object of `size` bytes and never replaces it, and the headers that must go with it.
+
+        The length is signed too: the store refuses a body of another one, or of one that is not told beforehand.
+        """
+        wished = {"Bucket": bucket, "Key": key, "IfNoneMatch": "*", "ContentLength": size}
+        url = self._public.generate_presigned_url("put_object", Params=wished, ExpiresIn=seconds, HttpMethod="PUT")
         return url, {"If-None-Match": "*"}
 
     def ping(self) -> None:

@@ -2,7 +2,8 @@
 
 1. The upload is open, and is given the time that reading takes.
 2. Its files are read. It may be given up meanwhile.
-3. It is marked: from here on a manifest may lie in the store, and it is not given up.
+3. It is marked: from here on a manifest may lie in the store, and it is not given up. Its bytes are the tenant's from here on, too:
+   the quota was asked in the same transaction, and is not asked again.
 4. The manifest is put, create-only.
 5. The dataset is registered.
 
@@ -12,6 +13,7 @@ A try that ended anywhere is taken up by the next one. Two at once both go all t
 import asyncio
 from dataclasses import dataclass
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import asyncpg
 
@@ -27,6 +29,8 @@ READ_SECONDS = 3600
 """An upload that is being sealed has at least so much time left."""
 MOST_AT_ONCE = 16
 """Seals of one replica: each keeps a thread, and there are others who need one."""
+MOST_OF_A_TENANT = MOST_AT_ONCE // 4
+"""Of those, so that nobody's many uploads are all that is sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +53,14 @@ class Place:
 
 
 class UploadSeals:
-    """Seals uploads, so many at once. The others wait their turn, without a connection and without a thread."""
+    """Seals uploads, so many at once, and so many of one tenant. The others wait their turn, without a connection and without a thread."""
 
     def __init__(self, database: Database, storage: Storage, readers: FooterReaders) -> None:
         self._database = database
         self._storage = storage
         self._readers = readers
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._of_tenants: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # of those who seal something now
 
     async def seal(self, place: Place) -> None:
         """Check the uploaded files against what was announced, and seal the dataset.
@@ -65,18 +70,22 @@ class UploadSeals:
             UploadRefused: it never will be; its name is free.
             NameTaken: another's manifest is there.
         """
-        async with self._turns:
-            row = await self._begin(place)
-            if row is None:
-                return
-            path = StorageRoot(row["bucket"], row["prefix"]).dataset(place.entity_id, place.data_version, place.dataset)
-            try:
-                sealable = await asyncio.to_thread(self._sealable, place, path, row)
-            except UploadRefused:
-                await self._refuse(place)
-                raise
-            if await self._mark(place):
-                await self._put(place, path, sealable)
+        of_tenant = self._of_tenants.setdefault(place.tenant, asyncio.Semaphore(MOST_OF_A_TENANT))
+        async with of_tenant, self._turns:  # in this order: who waits for the tenant's others takes no turn from anybody
+            await self._seal(place)
+
+    async def _seal(self, place: Place) -> None:
+        row = await self._begin(place)
+        if row is None:
+            return
+        path = StorageRoot(row["bucket"], row["prefix"]).dataset(place.entity_id, place.data_version, place.dataset)
+        try:
+            sealable = await asyncio.to_thread(self._sealable, place, path, row)
+        except UploadRefused:
+            await self._refuse(place)
+            raise
+        if await self._mark(place):
+            await self._put(place, path, sealable)
 
     async def _begin(self, place: Place) -> asyncpg.Record | None:
         """The upload, which stays open while it is read. None: it is sealed already."""
@@ -84,7 +93,8 @@ class UploadSeals:
             row = await place.lock(connection)
             if _is_sealed(row):
                 return None
-            await quotas.check_storage(connection, place.tenant, more=sum(file["bytes"] for file in row["files"]))
+            if not row["is_marked"]:
+                await quotas.check_storage(connection, place.tenant, more=_announced_bytes(row))
             await queries.prolong_upload(connection, id=place.upload_id, seconds=READ_SECONDS)
             return row
 
@@ -106,8 +116,11 @@ class UploadSeals:
     async def _mark(self, place: Place) -> bool:
         """Whether the manifest is to be put: false when another try has sealed the upload meanwhile."""
         async with self._database.tenant(place.tenant) as connection:
-            if _is_sealed(await place.lock(connection)):
+            row = await place.lock(connection)
+            if _is_sealed(row):
                 return False
+            if not row["is_marked"]:
+                await quotas.hold_storage(connection, place.tenant, place.upload_id, _announced_bytes(row))
             await queries.begin_upload_manifest(connection, id=place.upload_id, seconds=READ_SECONDS)
             return True
 
@@ -121,6 +134,10 @@ class UploadSeals:
                 return
             await queries.register_dataset(connection, **seal.registration(path, sealed, digest, place.upload_id))
             await queries.close_upload(connection, id=place.upload_id, state="sealed")
+
+
+def _announced_bytes(row: asyncpg.Record) -> int:
+    return sum(file["bytes"] for file in row["files"])
 
 
 def _is_sealed(row: asyncpg.Record) -> bool:

@@ -89,7 +89,7 @@ async def create(
             upload_id = resumed
     path = StorageRoot(tenant["bucket"], tenant["prefix"]).dataset(entity_id, data_version, dataset)
     prefix = path.run_prefix(str(upload_id))
-    signed = await services.presigner.puts(path.root.bucket, (prefix + name for name in names), seconds)
+    signed = await services.presigner.puts(path.root.bucket, ((prefix + file.name, file.bytes) for file in body.files), seconds)
     targets = [UploadTarget(name=name, url=url, headers=headers) for name, (url, headers) in zip(names, signed, strict=True)]
     return Upload(upload_id=upload_id, expires_at=expires_at, files=targets)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 GROUP = "s3"
+_DONE = (200, 201, 204)
 _RIGHTS = (
     "Allow s3:GetObject, PutObject, DeleteObject, AbortMultipartUpload, ListBucket and ListMultipartUploadParts under the tenant's prefix."
 )
@@ -226,22 +227,33 @@ class S3:
         return "CRC32 is kept" if put.get("ChecksumCRC32") else "CRC32 is taken"
 
     def presigned_put(self, root: StorageRoot) -> Finding:
-        """As clients upload: to the public address, once; a second time is refused."""
+        """As clients upload: to the public address, once, and no more than was announced; anything else is refused."""
         endpoint = self._target.s3_public_endpoint or self._endpoint
-        key = self._key(root, "presigned")
-        wished = {"Bucket": root.bucket, "Key": key, "IfNoneMatch": "*"}
-        url = store.client(self._target, endpoint).generate_presigned_url("put_object", Params=wished, ExpiresIn=300, HttpMethod="PUT")
+        keys = [self._key(root, name) for name in ("presigned", "longer")]
+        body = b"uploaded"
+        signer = store.client(self._target, endpoint)
+        once, another = (
+            signer.generate_presigned_url(
+                "put_object",
+                Params={"Bucket": root.bucket, "Key": key, "IfNoneMatch": "*", "ContentLength": len(body)},
+                ExpiresIn=300,
+                HttpMethod="PUT",
+            )
+            for key in keys
+        )
+        sent = ((once, body), (once, body), (another, body + b", and more"))
         try:
             with web.client(self._target.ca_bundle) as client:
-                statuses = [client.put(url, content=b"uploaded", headers={"If-None-Match": "*"}).status_code for _ in range(2)]
+                *statuses, longer = [client.put(url, content=each, headers={"If-None-Match": "*"}).status_code for url, each in sent]
         except httpx.HTTPError as error:
             return warned(
                 f"{endpoint} is not reachable from here: {web.words(error)}",
                 "Uploading clients reach the store there: correct STRATUM_S3_PUBLIC_ENDPOINT, or run this where they run.",
             )
         finally:
-            self._client.delete_object(Bucket=root.bucket, Key=key)
-        return judge_presigned(statuses, endpoint)
+            for key in keys:
+                self._client.delete_object(Bucket=root.bucket, Key=key)
+        return judge_presigned(statuses, longer, endpoint)
 
     def storage_contract(self, root: StorageRoot) -> Finding:
         """The manifests that lie there already are of a version that this code reads."""
@@ -280,13 +292,18 @@ def judge_wrong_checksum(status: int, code: str) -> Finding:
     )
 
 
-def judge_presigned(statuses: Sequence[int], endpoint: str) -> Finding:
-    """Judge the answers to the same presigned create-only PUT, sent twice."""
+def judge_presigned(statuses: Sequence[int], longer: int, endpoint: str) -> Finding:
+    """Judge the answers to the same presigned create-only PUT, sent twice, and to one with a longer body than was signed."""
     detail = f"{endpoint} answered {statuses[0]}, then {statuses[1]}"
-    if statuses[0] not in (200, 201, 204):
+    if statuses[0] not in _DONE:
         return failed(
             detail, "Let STRATUM_S3_PUBLIC_ENDPOINT reach the same store under the name that is signed: a proxy must keep Host and headers."
         )
     if statuses[1] not in (409, 412):
         return failed(f"{detail}: the object was replaced", _CONDITIONAL)
-    return passed(f"{endpoint}: created once, refused the second time")
+    if longer in _DONE:
+        return warned(
+            f"{endpoint} takes a longer body than the signed Content-Length allows: uploads may fill the store past max_stored_bytes",
+            "Use a store that judges every signed header, or limit tenants' storage at the store too.",
+        )
+    return passed(f"{endpoint}: created once, refused the second time, and refused where the body is too long")

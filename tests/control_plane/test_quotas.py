@@ -7,9 +7,10 @@ import asyncpg
 import httpx
 import pytest
 
-from control_plane import tenants
+from control_plane import seal, tenants
 from control_plane.database import Database, queries
-from tests.control_plane.caller import Caller, announced, parquet
+from control_plane.errors import StorageUnavailable
+from tests.control_plane.caller import BUCKET, ENTITY, VERSION, Caller, announced, parquet
 from tests.control_plane.commands import run
 from tests.control_plane.installation import Installation
 from tests.control_plane.steps import Steps
@@ -151,6 +152,66 @@ async def test_a_full_store_refuses_uploads_and_processes(still: Installation) -
         assert (await caller.run(1)).json()["id"] == running.json()["id"], "work that is there already stores nothing more"
         await limit(still, caller, max_stored_bytes=None)
         assert (await caller.post(f"{begun['path']}/seal")).status_code == 200
+
+
+async def test_seals_at_once_do_not_cross_the_quota_together(still: Installation) -> None:
+    size = len(parquet())
+    async with still.api() as client:
+        caller = await still.tenant(client)
+        begun = [await caller.begin_upload(f"d-{number}") for number in range(6)]
+        await limit(still, caller, max_stored_bytes=2 * size)
+        answers = await asyncio.gather(*(caller.post(f"{upload['path']}/seal") for upload in begun))
+        assert sorted(answer.status_code for answer in answers) == [200] * 2 + [409] * 4
+        assert {answer.json()["type"] for answer in answers if answer.status_code == 409} == {"urn:stratum:problem:storage-used-up"}
+        assert (await caller.ok("GET", "/v1/quota"))["stored_bytes"] == {"limit": 2 * size, "used": 2 * size}
+        for number, answer in enumerate(answers):
+            dataset = await caller.get(f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/d-{number}")
+            assert dataset.status_code == (200 if answer.status_code == 200 else 404), "nothing is half visible"
+        manifests = [item for item in still.storage.list(BUCKET, _prefix(caller)) if item.key.endswith("_manifest.json")]
+        assert len(manifests) == 2
+        await limit(still, caller, max_stored_bytes=None)
+        refused = [upload for upload, answer in zip(begun, answers, strict=True) if answer.status_code == 409]
+        again = [await caller.post(f"{upload['path']}/seal") for upload in refused]
+        assert [answer.status_code for answer in again] == [200] * 4, "their files are kept while the upload is open"
+
+
+def _prefix(caller: Caller) -> str:
+    return caller.root.removeprefix(f"s3://{BUCKET}/")
+
+
+async def test_bytes_of_a_manifest_on_its_way_are_counted(still: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the mark on the seal may have gone through: it keeps its bytes, and is never refused for want of them."""
+    size = len(parquet())
+    async with still.api() as client:
+        caller = await still.tenant(client)
+        first, second = await caller.begin_upload("first"), await caller.begin_upload("second")
+        await limit(still, caller, max_stored_bytes=size)
+
+        def lost(*_: Any) -> None:
+            raise StorageUnavailable("the answer was lost")
+
+        with monkeypatch.context() as away:
+            away.setattr(seal, "put_manifest", lost)
+            assert (await caller.post(f"{first['path']}/seal")).status_code == 503
+        refused = await caller.post(f"{second['path']}/seal")
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:stratum:problem:storage-used-up")
+        assert f"{size} of {size} bytes are stored or being sealed" in refused.json()["detail"]
+        await limit(still, caller, max_stored_bytes=1)
+        assert (await caller.post(f"{first['path']}/seal")).status_code == 200
+        await limit(still, caller, max_stored_bytes=2 * size)
+        assert (await caller.post(f"{second['path']}/seal")).status_code == 200, "its bytes are counted once"
+
+
+async def test_a_mark_that_came_to_nothing_is_counted_until_the_upload_is_over(still: Installation) -> None:
+    size = len(parquet())
+    async with still.api() as client, still.sql() as sql:
+        caller = await still.tenant(client)
+        first, second = await caller.begin_upload("first"), await caller.begin_upload("second")
+        await limit(still, caller, max_stored_bytes=size)
+        await sql.execute("UPDATE uploads SET manifest_put_at = clock_timestamp() - interval '6 minutes' WHERE id = $1", first["upload_id"])
+        assert (await caller.post(f"{second['path']}/seal")).status_code == 409
+        assert (await caller.request("DELETE", first["path"])).status_code == 204
+        assert (await caller.post(f"{second['path']}/seal")).status_code == 200
 
 
 async def test_a_run_that_crosses_the_quota_is_sealed(steps: Steps, acme: Caller) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -79,7 +80,9 @@ async def test_no_secret_is_written(still: Installation, capfd: pytest.CaptureFi
     assert all(written.values()), "everything was looked at"
     written["output"] = captured.out + captured.err  # may be empty: a logger keeps the stream that it was made with
     assert key_hash(acme.key).hex() in rows, "the dump does hold what is stored of keys"
-    for secret in (acme.key, still.s3_secret_key, _body_of(still.signing_key_file), *tokens):
+    password = urlsplit(still.database_url).password or ""
+    assert password
+    for secret in (acme.key, still.s3_secret_key, password, _body_of(still.signing_key_file), *tokens):
         for place, text in written.items():
             assert secret not in text, place
 

@@ -1,6 +1,9 @@
 """Files of callers: announced, PUT once, checked, sealed."""
 
+import asyncio
 import datetime
+import threading
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -10,10 +13,17 @@ import pyarrow as pa
 import pytest
 
 from contracts.identifiers import new_id
+from contracts.layout import DatasetPath
 from contracts.manifest import Manifest
-from tests.control_plane.caller import ENTITY, TABLE, VERSION, Caller, announced, parquet
+from contracts.proposal import DatasetContent
+from control_plane import uploaded
+from control_plane.footer_readers import FooterReaders
+from control_plane.storage import Storage
+from control_plane.upload_seal import MOST_OF_A_TENANT
+from tests.control_plane.caller import BUCKET, ENTITY, TABLE, VERSION, Caller, announced, parquet
 from tests.control_plane.hostile import ENDS_ITS_READER
 from tests.control_plane.installation import Installation
+from tests.control_plane.waiting import eventually
 
 PATH = f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/source"
 
@@ -57,13 +67,59 @@ async def test_sealing_twice_is_sealing_once(bare: Caller) -> None:
 async def test_a_presigned_put_creates_and_never_replaces(bare: Caller, platform: Installation) -> None:
     upload = await bare.begin_upload()
     (target,) = upload["files"]
-    assert (await _put(target, b"other")).status_code == 412
-    without = await _put({**target, "headers": {}}, b"other")
+    other = bytes(len(parquet()))
+    assert (await _put(target, other)).status_code == 412
+    without = await _put({**target, "headers": {}}, other)
     assert without.status_code in (403, 412), "the header is signed: it cannot be left out"
     assert (await _seal(bare, upload)).status_code == 200
-    assert (await _put(target, b"other")).status_code == 412
+    assert (await _put(target, other)).status_code == 412
     dataset = (await bare.get(PATH)).json()
     assert platform.storage.get("stratum-test", dataset["files"][0]["key"]) == parquet()
+
+
+@pytest.mark.parametrize("size", ["more", "less", "unsaid"])
+async def test_a_presigned_put_takes_the_announced_size_alone(size: str, bare: Caller, platform: Installation) -> None:
+    data = parquet()
+    upload = await bare.announce({"a.parquet": data})
+    (target,) = upload["files"]
+    async with httpx.AsyncClient() as store:
+        body: Any = {"more": data + b"x", "less": data[:-1], "unsaid": _pieces(data + b"x")}[size]
+        refused = await store.put(target["url"], content=body, headers=target["headers"])
+        assert refused.status_code in (400, 403, 411)
+    assert platform.storage.list(BUCKET, bare.root.removeprefix(f"s3://{BUCKET}/")) == []
+    assert (await _put(target, data)).is_success
+    assert (await _seal(bare, upload)).status_code == 200
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    """A body whose length nobody tells beforehand."""
+    yield data
+
+
+async def test_a_tenant_with_many_seals_leaves_turns_to_others(bare: Caller, acme: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [await bare.begin_upload(f"d-{number}") for number in range(MOST_OF_A_TENANT + 3)]
+    other = await acme.begin_upload("other")
+    go_on, working = threading.Event(), uploaded.checked
+    begun: list[str] = []
+
+    def held_up(storage: Storage, readers: FooterReaders, path: DatasetPath, *rest: Any) -> DatasetContent:
+        if path.dataset != "other":
+            begun.append(path.dataset)
+            assert go_on.wait(60)
+        return working(storage, readers, path, *rest)
+
+    async def as_many_as_may() -> bool:
+        return len(begun) >= MOST_OF_A_TENANT
+
+    monkeypatch.setattr(uploaded, "checked", held_up)
+    seals = [asyncio.create_task(_seal(bare, upload)) for upload in many]
+    try:
+        await eventually(as_many_as_may, 20, "as many seals as may be under way")
+        assert (await _seal(acme, other)).status_code == 200
+        assert len(begun) == MOST_OF_A_TENANT
+    finally:
+        go_on.set()
+    assert [answer.status_code for answer in await asyncio.gather(*seals)] == [200] * len(many)
 
 
 async def test_one_that_is_not_complete_can_be_completed(bare: Caller) -> None:
@@ -153,13 +209,16 @@ async def test_what_is_no_dataset_is_refused_and_nothing_is_half_visible(name: s
     ("changes", "words"),
     [({"sha256": "0" * 64}, "is not the file that was announced: its sha256 is"), ({"bytes": 5}, "bytes, 5 were announced")],
 )
-async def test_a_file_changed_after_it_was_announced_is_refused(changes: dict[str, Any], words: str, bare: Caller) -> None:
+async def test_a_file_that_is_not_what_was_announced_is_refused(
+    changes: dict[str, Any], words: str, bare: Caller, platform: Installation
+) -> None:
     data = parquet()
     upload = await bare.ok("POST", f"{PATH}/uploads", {"files": [{**announced("a.parquet", data), **changes}]})
-    put = await _put(upload["files"][0], data)
+    key = f"{bare.root}{ENTITY}/{VERSION}/source/{upload['upload_id']}/a.parquet".removeprefix(f"s3://{BUCKET}/")
+    platform.storage.put_new(BUCKET, key, data)  # as it would lie in a store that does not judge the length
     answer = await _seal(bare, {"path": f"{PATH}/uploads/{upload['upload_id']}"})
     assert answer.status_code == 422
-    assert words in answer.json()["detail"] or not put.is_success
+    assert words in answer.json()["detail"]
     assert (await bare.get(PATH)).status_code == 404
     assert (await bare.ingest())["rows"] == 4
 

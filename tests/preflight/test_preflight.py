@@ -219,6 +219,15 @@ def test_store_that_ignores_create_only(sound: Deployment, installation: Install
     expect(answer, "s3: presigned PUT", "fail", "replaced")
 
 
+def test_store_that_ignores_a_signed_length(sound: Deployment, installation: Installation) -> None:
+    def takes_more(request: str, headers: dict[str, str], body: bytes) -> httpx.Response | None:
+        return httpx.Response(200) if request.startswith("PUT ") and "X-Amz-Signature" in request and body.endswith(b"more") else None
+
+    with proxy(installation.s3_endpoint, takes_more) as endpoint:
+        answer = sound.but(s3_endpoint=endpoint).preflight("--only", "s3")
+    expect(answer, "s3: presigned PUT", "warn", "longer body", "max_stored_bytes")
+
+
 @pytest.mark.parametrize("status", [403, 503])
 def test_store_that_refuses_for_another_reason_than_the_checksum(sound: Deployment, installation: Installation, status: int) -> None:
     def refuse(request: str, headers: dict[str, str], body: bytes) -> httpx.Response | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from control_plane.migrations.script import run_script
 
-revision = "0013"
+revision = "0011"
 down_revision = "0010"
 
 

@@ -1,17 +1,22 @@
 """What waits too long: ended where it has a limit, else told. One attempt's trouble is never another's."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from uuid import UUID
 
 import asyncpg
+import structlog
 
 from contracts.catalog import Limits
+from contracts.command import AttemptRef
 from contracts.states import AttemptState
-from control_plane import lifecycle
+from control_plane import lifecycle, unheard
 from control_plane.database import Connection, queries
-from control_plane.errors import Unavailable
+from control_plane.errors import StorageRefused, StorageUnavailable, Unavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.reconciler import Reconciler
+from control_plane.unheard import Asked
 
+log = structlog.get_logger()
 _GRACE_SECONDS = 60
 """A run that is over its time limit is left to its own end, and its cluster's, for so long."""
 _NOT_STARTED = {
@@ -25,20 +30,62 @@ _ON_ITS_WAY = {
 
 
 async def enforce_deadlines(reconciler: Reconciler) -> bool:
-    """End attempts that are past a deadline."""
+    """End attempts that are past a deadline; a run that left a proposal is sealed instead.
+
+    Raises:
+        StorageUnavailable: whether some run left one cannot be told yet. The others were ended.
+    """
     async with reconciler.database.connection() as connection:
         default = Limits().pending_limit_seconds  # of work that was accepted before there was this limit
         found = queries.overdue_attempts(connection, grace_seconds=_GRACE_SECONDS, pending_limit_seconds=default)
         rows = [row async for row in found]
+    proposals = _Proposals(reconciler)
 
     async def end(connection: Connection, current: Current, row: asyncpg.Record) -> None:
         if row["deadline"] == "pending" and current.pending_since != row["pending_since"]:
             return  # a queue has taken its job back meanwhile
+        if row["deadline"] == "time" and await unheard.finished(connection, current, proposals.answers[current.id]):
+            return
         await lifecycle.kill_job(connection, current)
         await lifecycle.ended(connection, current, _ending(current, row["deadline"]), reconciler.settings.retry_delay_seconds)
 
-    await _each(reconciler, rows, end)
+    await _each(reconciler, sorted(rows, key=lambda row: row["deadline"] == "time"), end, proposals.are_known)
+    if proposals.trouble is not None:
+        raise proposals.trouble
     return False
+
+
+class _Proposals:
+    """What overdue runs left, by what the store says. One that does not answer is asked once a turn: each question may take as long again.
+
+    Attributes:
+        answers: by process.
+        trouble: why there is no answer for some.
+    """
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
+        self._silent: set[str] = set()
+        self.answers: dict[UUID, Asked] = {}
+        self.trouble: StorageUnavailable | None = None
+
+    async def are_known(self, row: asyncpg.Record) -> bool:
+        """Ask after the run of the attempt, if it has one. False: its end waits for the answer."""
+        if row["deadline"] != "time":
+            return True
+        if row["tenant"] in self._silent:
+            return False
+        self._reconciler.pulse.beat("deadlines")
+        ref = AttemptRef(tenant=row["tenant"], process_id=row["process_id"], step=row["step"], attempt=row["attempt"])
+        try:
+            self.answers[ref.process_id] = await unheard.ask(self._reconciler.database, self._reconciler.has_proposal, ref)
+        except StorageUnavailable as error:
+            log.warning("the end of an overdue run waits for the object store", process_id=str(ref.process_id), error=str(error))
+            self.trouble = error
+            if not isinstance(error, StorageRefused):
+                self._silent.add(ref.tenant)
+            return False
+        return True
 
 
 def _ending(current: Current, deadline: str) -> Ending:
@@ -87,10 +134,20 @@ async def tell_on_the_way(reconciler: Reconciler) -> bool:
     return False
 
 
+async def _at_once(_: asyncpg.Record) -> bool:
+    return True
+
+
 async def _each(
-    reconciler: Reconciler, rows: Iterable[asyncpg.Record], act: Callable[[Connection, Current, asyncpg.Record], Awaitable[None]]
+    reconciler: Reconciler,
+    rows: Iterable[asyncpg.Record],
+    act: Callable[[Connection, Current, asyncpg.Record], Awaitable[None]],
+    ready: Callable[[asyncpg.Record], Awaitable[bool]] = _at_once,
 ) -> None:
     """Act on each attempt that is still in the state in which it was seen, in a transaction of its own.
+
+    Args:
+        ready: asked while nothing is locked; what is not is left out.
 
     Raises:
         Unavailable: the database is away; the others were not tried.
@@ -99,6 +156,8 @@ async def _each(
     defects = []
     for row in rows:
         try:
+            if not await ready(row):
+                continue
             async with reconciler.database.transaction() as connection:
                 current = await lifecycle.lock(connection, row["process_id"])
                 seen = (row["step"], row["attempt"], row["state"])

@@ -1,8 +1,6 @@
 """What the launcher saw, and what follows from it. Each change is one transaction; every message is safe to read twice."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import structlog
@@ -10,20 +8,18 @@ import structlog
 from contracts.command import AttemptRef
 from contracts.event import CommandRefused, JobEnded, JobPending, JobSubmitted, LauncherEvent, Relist
 from contracts.states import AttemptState, ProcessState
-from control_plane import lifecycle
+from control_plane import lifecycle, unheard
 from control_plane.database import Connection, Database, queries
 from control_plane.errors import EventRefused, StorageRefused, StorageUnavailable
 from control_plane.lifecycle import Current, Ending
 from control_plane.settings import TimingSettings
+from control_plane.unheard import Asked, ProposalLookup
 from control_plane.zombies import end_zombies
 
 log = structlog.get_logger()
 
 _AHEAD_SECONDS = 5
 """So far ahead of the database's clock may a list be: the server that gave it its time may have been another one."""
-
-ProposalLookup = Callable[[Current], Awaitable[bool]]
-"""Whether the granted run left a proposal; asks the object store."""
 
 # outcome of a job -> error class
 _OUTCOMES: dict[str, str] = {
@@ -79,30 +75,10 @@ async def _pending(connection: Connection, timing: TimingSettings, current: Curr
     await lifecycle.pending(connection, current, event.cause, queued=event.queued)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the store said of a run, if there was one. Asked while nothing is locked: a slow store keeps no report waiting."""
-
-    run_id: str | None
-    left_proposal: bool
-
-    def is_about(self, current: Current) -> bool:
-        """Whether there is nothing more to ask. Only a run that was granted meanwhile may have left something unseen."""
-        return current.attempt_state is not AttemptState.STARTED or current.run_id == self.run_id
-
-
-async def _asked(database: Database, has_proposal: ProposalLookup, ref: AttemptRef) -> _Asked:
-    async with database.transaction() as connection:
-        current = await lifecycle.lock(connection, ref.process_id, ref.tenant)
-    if current is None or not current.is_about(ref) or current.attempt_state is not AttemptState.STARTED:
-        return _Asked(None, left_proposal=False)
-    return _Asked(current.run_id, await has_proposal(current))
-
-
 async def _job_ended(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, event: JobEnded) -> None:
     while True:
         try:
-            asked = await _asked(database, has_proposal, event)
+            asked = await unheard.ask(database, has_proposal, event)
         except StorageUnavailable:
             await _wait_for_store(database, event, event)
             raise
@@ -118,22 +94,15 @@ async def _job_ended(database: Database, timing: TimingSettings, has_proposal: P
                 return
 
 
-async def _ended(connection: Connection, timing: TimingSettings, current: Current, event: JobEnded, asked: _Asked) -> None:
+async def _ended(connection: Connection, timing: TimingSettings, current: Current, event: JobEnded, asked: Asked) -> None:
     if current.process_state is ProcessState.CANCELLING:
         await lifecycle.job_gone(connection, current)
-    elif await _finished_unheard(connection, current, asked):
+    elif await unheard.finished(connection, current, asked):
         return
     elif current.attempt_state is not AttemptState.SEALING and not current.attempt_state.is_final:
         state = AttemptState.LOST if event.outcome in _TAKEN_AWAY else AttemptState.FAILED
         message = event.message or f"the job ended ({event.outcome})"
         await lifecycle.ended(connection, current, Ending(state, _OUTCOMES[event.outcome], message, True), timing.retry_delay_seconds)
-
-
-async def _finished_unheard(connection: Connection, current: Current, asked: _Asked) -> bool:
-    """The run finished and its last callback was lost: its proposal, if there is one, stands in for it."""
-    if current.attempt_state is not AttemptState.STARTED or not asked.left_proposal:
-        return False
-    return await lifecycle.sealing(connection, current, None, current.last_sequence, witness="proposal")
 
 
 async def _wait_for_store(database: Database, ref: AttemptRef, ended: JobEnded | None = None) -> None:
@@ -160,11 +129,12 @@ async def _relist(database: Database, timing: TimingSettings, has_proposal: Prop
         rows = [row async for row in found]
     silent: set[str] = set()
     for row in rows:
-        if _key(_ref(row)) in live:
-            await _present(database, timing, relist, row)
+        is_live = _key(_ref(row)) in live
+        if is_live and not _has_stalled(row["silent_since"], timing, relist):
+            await _present(database, relist, row)
         elif row["tenant"] not in silent:
             try:
-                await _gone(database, timing, has_proposal, relist, row)
+                await (_stalled if is_live else _gone)(database, timing, has_proposal, relist, row)
             except StorageUnavailable as error:
                 log.warning("what became of a run waits for the object store", process_id=str(row["process_id"]), error=str(error))
                 if not isinstance(error, StorageRefused):  # each question may take as long again
@@ -182,7 +152,7 @@ def _still_concerns(relist: Relist, current: Current, seen: asyncpg.Record) -> b
 async def _gone(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, relist: Relist, row: asyncpg.Record) -> None:
     ref = _ref(row)
     try:
-        asked = await _asked(database, has_proposal, ref)
+        asked = await unheard.ask(database, has_proposal, ref)
     except StorageUnavailable:
         await _wait_for_store(database, ref)
         raise
@@ -192,27 +162,36 @@ async def _gone(database: Database, timing: TimingSettings, has_proposal: Propos
             return
         if current.process_state is ProcessState.CANCELLING:
             await lifecycle.job_gone(connection, current)
-        elif not await _finished_unheard(connection, current, asked):
+        elif not await unheard.finished(connection, current, asked):
             reason = "its job is gone and nothing was heard of it"
             await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "JOB_LOST", reason, True), timing.retry_delay_seconds)
 
 
-async def _present(database: Database, timing: TimingSettings, relist: Relist, row: asyncpg.Record) -> None:
+async def _present(database: Database, relist: Relist, row: asyncpg.Record) -> None:
+    """A live job whose run reports nothing: noticed by one relist, ended by a later one if it is silent still."""
     async with database.transaction() as connection:
         current = await lifecycle.lock(connection, row["process_id"])
-        if current is not None and _still_concerns(relist, current, row) and current.attempt_state is AttemptState.STARTED:
-            await _silent(connection, timing, current, relist)
+        if current is None or not _still_concerns(relist, current, row) or current.attempt_state is not AttemptState.STARTED:
+            return
+        if current.silent_since is None:
+            await queries.note_silence(connection, **current.key)
+            await lifecycle.note(connection, current, "silent", "its job runs, but it sends no heartbeats")
 
 
-async def _silent(connection: Connection, timing: TimingSettings, current: Current, relist: Relist) -> None:
-    """A live job whose run reports nothing: noticed by one relist, ended by a later one if it is silent still."""
-    if current.silent_since is None:
-        await queries.note_silence(connection, **current.key)
-        await lifecycle.note(connection, current, "silent", "its job runs, but it sends no heartbeats")
-    elif current.silent_since + timedelta(seconds=timing.lease_seconds) < relist.began_at:
-        await lifecycle.kill_job(connection, current)
-        reason = "its job runs, but has stalled: it sends no heartbeats"
-        await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "STALLED", reason, True), timing.retry_delay_seconds)
+def _has_stalled(silent_since: datetime | None, timing: TimingSettings, relist: Relist) -> bool:
+    return silent_since is not None and silent_since + timedelta(seconds=timing.lease_seconds) < relist.began_at
+
+
+async def _stalled(database: Database, timing: TimingSettings, has_proposal: ProposalLookup, relist: Relist, row: asyncpg.Record) -> None:
+    asked = await unheard.ask(database, has_proposal, _ref(row))
+    async with database.transaction() as connection:
+        current = await lifecycle.lock(connection, row["process_id"])
+        if current is None or not _still_concerns(relist, current, row) or not asked.is_about(current):
+            return
+        if _has_stalled(current.silent_since, timing, relist) and not await unheard.finished(connection, current, asked):
+            await lifecycle.kill_job(connection, current)
+            reason = "its job runs, but has stalled: it sends no heartbeats"
+            await lifecycle.ended(connection, current, Ending(AttemptState.LOST, "STALLED", reason, True), timing.retry_delay_seconds)
 
 
 def _ref(row: asyncpg.Record) -> AttemptRef:

@@ -26,6 +26,7 @@ class Checked:
     path: DatasetPath
     dataset: ProposedDataset
     proposal: Proposal
+    proposal_sha256: str
 
 
 def exists(storage: Storage, current: Current) -> bool:
@@ -39,13 +40,15 @@ def exists(storage: Storage, current: Current) -> bool:
 def checked(storage: Storage, current: Current, limits: ProposalLimits) -> list[Checked]:
     """The proposed datasets of the granted run, the result first, each compared with the listing of its folder.
 
+    Once a manifest may be there they were compared, and what became of the folder since changes nothing: the seal is to be finished.
+
     Raises:
         ProposalRejected: something was not granted, is missing, is too many, or has another size or etag.
     """
     run_id = current.run_id
     if run_id is None:
         raise ProposalRejected("no run was granted the attempt")
-    proposal = _read(storage, current, run_id, limits.max_proposal_bytes)
+    proposal, digest = _read(storage, current, run_id, limits.max_proposal_bytes)
     if (proposal.made_by, proposal.run_id, proposal.entity_id) != (current.ref, run_id, current.entity_id):
         raise ProposalRejected("the proposal was made by another run than the one that was granted the attempt")
     granted = [DatasetName(data_version=path.data_version, dataset=path.dataset) for path in current.outputs]
@@ -57,8 +60,9 @@ def checked(storage: Storage, current: Current, limits: ProposalLimits) -> list[
     result = []
     for path, name in zip(current.outputs, granted, strict=True):
         if name in by_name:
-            compare(by_name[name], _listing(storage, path, run_id, limits.max_dataset_files), path.run_prefix(run_id))
-            result.append(Checked(path, by_name[name], proposal))
+            if current.manifest_put_at is None:
+                compare(by_name[name], _listing(storage, path, run_id, limits.max_dataset_files), path.run_prefix(run_id))
+            result.append(Checked(path, by_name[name], proposal, digest))
     return result
 
 
@@ -116,7 +120,7 @@ def manifest(current: Current, checked: Checked, now: datetime) -> Manifest:
     )
 
 
-def _read(storage: Storage, current: Current, run_id: str, most: int) -> Proposal:
+def _read(storage: Storage, current: Current, run_id: str, most: int) -> tuple[Proposal, str]:
     path = current.outputs[0]
     try:
         body = storage.get(path.root.bucket, path.proposal_key(run_id), most)
@@ -124,10 +128,11 @@ def _read(storage: Storage, current: Current, run_id: str, most: int) -> Proposa
         raise ProposalRejected(f"the proposal is too large: {error}") from error
     except ObjectMissing as error:
         raise ProposalRejected(f"there is no proposal at {path.proposal_key(run_id)}") from error
-    if current.proposal_sha256 not in (None, f"sha256:{hashlib.sha256(body).hexdigest()}"):
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    if current.proposal_sha256 not in (None, digest):
         raise ProposalRejected("the proposal is not the one that the run reported")
     try:
-        return Proposal.model_validate_json(body)
+        return Proposal.model_validate_json(body), digest
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]["msg"]
         raise ProposalRejected(f"the proposal is not readable: {problem[:_LONGEST_REASON]}") from error

@@ -35,6 +35,21 @@ def sealable(path: DatasetPath, manifest: Manifest) -> Sealable:
     return Sealable(path, manifest, body)
 
 
+PUT_SECONDS = 300
+"""No try to put a manifest lasts so long."""
+
+
+def check_name(storage: Storage, new: Sealable) -> None:
+    """See that its name is free, or sealed by what counts as ours: who has several to put is to put all of them, or none.
+
+    Raises:
+        ProposalRejected: another process's manifest is there.
+        StorageUnavailable: the store does not answer; try again later.
+    """
+    if storage.exists(new.path.root.bucket, new.path.manifest_key):
+        _existing(storage, new.path, new.manifest)
+
+
 def put_manifest(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
     """Put the manifest create-only and return what is sealed now, with the hash of its bytes.
 

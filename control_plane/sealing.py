@@ -20,6 +20,7 @@ from control_plane.storage import Storage
 log = structlog.get_logger()
 _SEAL_LEASE_SECONDS = 10
 _WAITS_FOR_STORE = "the files are complete; their seal waits for the object store"
+_MAY_BE_PUT = "the files are complete; their seal may be under way, and is looked after again"
 
 
 async def seal_next(reconciler: Reconciler) -> bool:
@@ -57,29 +58,38 @@ async def _seal(reconciler: Reconciler, process_id: UUID) -> None:
         return
     with structlog.contextvars.bound_contextvars(process_id=str(current.id), attempt=current.attempt):
         try:
-            checked, sealables = await _prepared(reconciler, current)
-            if not await _begin_manifest(reconciler, current):
-                return
-            datasets = await asyncio.to_thread(_put_manifests, reconciler.storage, sealables)
+            await _seal_or_refuse(reconciler, current)
         except StorageUnavailable as error:
             await _seal_waits(reconciler, current, error)
             raise
-        except ProposalRejected as error:
-            await _refuse(reconciler, current, error)
+
+
+async def _seal_or_refuse(reconciler: Reconciler, current: Current) -> None:
+    """All that can be refused is refused before the first manifest is put; from then on the seal is to be finished."""
+    try:
+        checked, sealables = await _prepared(reconciler, current)
+        if not await _begin_manifest(reconciler, current, checked[0].proposal_sha256):
             return
-        async with reconciler.database.transaction() as connection:
-            await lifecycle.lock(connection, current.id)
-            await lifecycle.succeeded(connection, current, checked[0].proposal.metrics.model_dump(mode="json"), datasets)
-        metrics.SEALS.labels("sealed").inc()
-        log.info("sealed", location=datasets[0]["location"])
+        datasets = await asyncio.to_thread(_put_manifests, reconciler.storage, sealables)
+    except ProposalRejected as error:
+        await _refuse(reconciler, current, error)
+        return
+    async with reconciler.database.transaction() as connection:
+        await lifecycle.lock(connection, current.id)
+        await lifecycle.succeeded(connection, current, checked[0].proposal.metrics.model_dump(mode="json"), datasets)
+    metrics.SEALS.labels("sealed").inc()
+    log.info("sealed", location=datasets[0]["location"])
 
 
 async def _prepared(reconciler: Reconciler, current: Current) -> tuple[list[Checked], list[Sealable]]:
-    """What the run left, judged, and the manifests of it. Whatever it is, it is this one attempt that ends by it, not the role."""
+    """What the run left, judged, and the manifests of it, their names free. Whatever it is, this one attempt ends by it, not the role."""
 
     def judged() -> tuple[list[Checked], list[Sealable]]:
         checked = proposals.checked(reconciler.storage, current, reconciler.settings)
-        return checked, [seal.sealable(each.path, proposals.manifest(current, each, current.now)) for each in checked]
+        sealables = [seal.sealable(each.path, proposals.manifest(current, each, current.now)) for each in checked]
+        for each in sealables:
+            seal.check_name(reconciler.storage, each)
+        return checked, sealables
 
     try:
         return await asyncio.to_thread(judged)
@@ -92,10 +102,10 @@ async def _prepared(reconciler: Reconciler, current: Current) -> tuple[list[Chec
         raise ProposalRejected(f"it could not be judged ({type(error).__name__})") from error
 
 
-async def _begin_manifest(reconciler: Reconciler, current: Current) -> bool:
-    """Write down, before anything is put, that a manifest may be there. False: the attempt has ended meanwhile."""
+async def _begin_manifest(reconciler: Reconciler, current: Current, proposal_sha256: str) -> bool:
+    """Write down, before anything is put, that a manifest may be there, and of which proposal. False: another sealer was faster."""
     async with reconciler.database.connection() as connection:
-        if await queries.begin_manifest(connection, **current.key) is not None:
+        if await queries.begin_manifest(connection, **current.key, proposal_sha256=proposal_sha256) is not None:
             return True
         if await queries.is_being_swept(connection, **current.key):
             raise ProposalRejected("a sweeper is removing the folder of the run, or has")
@@ -103,28 +113,34 @@ async def _begin_manifest(reconciler: Reconciler, current: Current) -> bool:
 
 
 def _put_manifests(storage: Storage, sealables: Sequence[Sealable]) -> list[dict[str, object]]:
-    """Put the manifests, the main dataset's last: it is what callers wait for. The rows to register, the main one first."""
-    rows = []
-    for each in reversed(sealables):
-        sealed, digest = seal.put_manifest(storage, each)
-        rows.append(seal.registration(each.path, sealed, digest))
-    return rows[::-1]
+    """Put the manifests, the main dataset's first: it alone tells whether the run's seal was begun. The rows to register, in this order."""
+    return [seal.registration(each.path, *seal.put_manifest(storage, each)) for each in sealables]
 
 
 async def _refuse(reconciler: Reconciler, current: Current, error: ProposalRejected) -> None:
-    """Fail what does not hold, unless it is sealed: what became of the folder after the manifest was put changes nothing."""
+    """Fail what does not hold, unless it is sealed, or may be yet: what became of the folder after a manifest was put changes nothing."""
+    sealed = await asyncio.to_thread(_sealed, reconciler.storage, current)
     async with reconciler.database.transaction() as connection:
         still = await lifecycle.lock(connection, current.id)
         if still is None or not still.is_about(current.ref):
             return
-        sealed = await asyncio.to_thread(_sealed, reconciler.storage, still) if still.manifest_put_at is not None else []
         if sealed:
             log.warning("the folder was changed after its manifest was put", reason=str(error))
             await lifecycle.succeeded(connection, still, None, sealed)
             return
-        metrics.SEALS.labels("rejected").inc()
-        ending = Ending(AttemptState.FAILED, "PROPOSAL_REJECTED", f"the result was refused: {error}", False)
-        await lifecycle.ended(connection, still, ending, reconciler.settings.retry_delay_seconds)
+        if not _may_be_put(current, still):
+            metrics.SEALS.labels("rejected").inc()
+            ending = Ending(AttemptState.FAILED, "PROPOSAL_REJECTED", f"the result was refused: {error}", False)
+            await lifecycle.ended(connection, still, ending, reconciler.settings.retry_delay_seconds)
+            return
+    await _put_off(reconciler, current.id, _MAY_BE_PUT)
+
+
+def _may_be_put(before: Current, after: Current) -> bool:
+    """Whether a look at the store between these two may have come too early: some sealer's PUT was under way, or was begun."""
+    if after.manifest_put_at != before.manifest_put_at:
+        return True
+    return before.manifest_put_at is not None and before.now - before.manifest_put_at < timedelta(seconds=seal.PUT_SECONDS)
 
 
 def _sealed(storage: Storage, current: Current) -> list[dict[str, object]]:

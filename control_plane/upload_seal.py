@@ -8,16 +8,20 @@
 5. The dataset is registered.
 
 A try that ended anywhere is taken up by the next one. Two at once both go all the way: one puts the manifest, the other finds it.
+One that was marked and is given up, by whomever, is looked for in the store first: if its manifest is there, it is sealed.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, cast
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 import asyncpg
 
 from contracts.layout import DatasetPath, StorageRoot
+from contracts.manifest import Manifest
 from control_plane import quotas, seal, uploaded
 from control_plane.database import Connection, Database, queries
 from control_plane.errors import Conflict, NameTaken, NotFound, ProposalRejected, UploadRefused
@@ -25,6 +29,7 @@ from control_plane.footer_readers import FooterReaders
 from control_plane.seal import Sealable
 from control_plane.storage import Storage
 
+UploadState = Literal["open", "sealed", "expired"]
 READ_SECONDS = 3600
 """An upload that is being sealed has at least so much time left."""
 MOST_AT_ONCE = 16
@@ -82,7 +87,9 @@ class UploadSeals:
         try:
             sealable = await asyncio.to_thread(self._sealable, place, path, row)
         except UploadRefused:
-            await self._refuse(place)
+            # unless another try saw it otherwise, and has put the manifest, or puts it right now
+            if await give_up(self._database, self._storage, place) == "sealed":
+                return
             raise
         if await self._mark(place):
             await self._put(place, path, sealable)
@@ -93,7 +100,7 @@ class UploadSeals:
             row = await place.lock(connection)
             if _is_sealed(row):
                 return None
-            if not row["is_marked"]:
+            if row["manifest_put_at"] is None:
                 await quotas.check_storage(connection, place.tenant, more=_announced_bytes(row))
             await queries.prolong_upload(connection, id=place.upload_id, seconds=READ_SECONDS)
             return row
@@ -106,20 +113,13 @@ class UploadSeals:
         except ProposalRejected as error:
             raise UploadRefused(f"The dataset cannot be sealed: {error}.") from error
 
-    async def _refuse(self, place: Place) -> None:
-        """Free the name: what lies there can never be sealed. Unless another try saw it otherwise, and puts the manifest right now."""
-        async with self._database.tenant(place.tenant) as connection:
-            row = await place.lock(connection)
-            if not row["is_being_sealed"]:
-                await queries.close_upload(connection, id=place.upload_id, state="expired")
-
     async def _mark(self, place: Place) -> bool:
         """Whether the manifest is to be put: false when another try has sealed the upload meanwhile."""
         async with self._database.tenant(place.tenant) as connection:
             row = await place.lock(connection)
             if _is_sealed(row):
                 return False
-            if not row["is_marked"]:
+            if row["manifest_put_at"] is None:
                 await quotas.hold_storage(connection, place.tenant, place.upload_id, _announced_bytes(row))
             await queries.begin_upload_manifest(connection, id=place.upload_id, seconds=READ_SECONDS)
             return True
@@ -132,8 +132,46 @@ class UploadSeals:
         async with self._database.tenant(place.tenant) as connection:
             if _is_sealed(await place.lock(connection)):
                 return
-            await queries.register_dataset(connection, **seal.registration(path, sealed, digest, place.upload_id))
-            await queries.close_upload(connection, id=place.upload_id, state="sealed")
+            await _register(connection, place, path, sealed, digest)
+
+
+async def give_up(
+    database: Database, storage: Storage, place: Place, is_due: Callable[[asyncpg.Record], bool] = lambda _: True
+) -> UploadState:
+    """Free the name of an upload, unless its manifest lies in the store: then its dataset is registered. Returns what it is from now on.
+
+    `open`: its manifest may be put right now, or `is_due` does not hold of its row, which nobody else changes meanwhile.
+
+    Raises:
+        StorageUnavailable: whether its manifest is there cannot be told yet; it stays as it is.
+    """
+    async with database.tenant(place.tenant) as connection:
+        row = await place.lock(connection)
+        if row["state"] != "open":
+            return cast("UploadState", row["state"])
+        if row["is_being_sealed"] or not is_due(row):
+            return "open"
+        if row["manifest_put_at"] is None:
+            await queries.close_upload(connection, id=place.upload_id, state="expired")
+            return "expired"
+    path = StorageRoot(row["bucket"], row["prefix"]).dataset(place.entity_id, place.data_version, place.dataset)
+    found = await asyncio.to_thread(seal.find_manifest, storage, path, None, str(place.upload_id))
+    async with database.tenant(place.tenant) as connection:
+        again = await place.lock(connection)
+        if again["state"] != "open":
+            return cast("UploadState", again["state"])
+        if found is not None:
+            await _register(connection, place, path, *found)
+            return "sealed"
+        if again["manifest_put_at"] != row["manifest_put_at"] or not is_due(again):
+            return "open"  # another try was begun after the look at the store
+        await queries.close_upload(connection, id=place.upload_id, state="expired")
+        return "expired"
+
+
+async def _register(connection: Connection, place: Place, path: DatasetPath, sealed: Manifest, digest: str) -> None:
+    await queries.register_dataset(connection, **seal.registration(path, sealed, digest, place.upload_id))
+    await queries.close_upload(connection, id=place.upload_id, state="sealed")
 
 
 def _announced_bytes(row: asyncpg.Record) -> int:
@@ -141,7 +179,11 @@ def _announced_bytes(row: asyncpg.Record) -> int:
 
 
 def _is_sealed(row: asyncpg.Record) -> bool:
-    """Whether nothing is left to do; raises `Conflict` when nothing can be done any more."""
-    if row["state"] == "expired" or (row["state"] == "open" and row["expires_at"] < row["now"]):
+    """Whether nothing is left to do; raises `Conflict` when nothing can be done any more.
+
+    One that was marked does not expire by the clock alone: its manifest may be there, and then this try is what registers it.
+    """
+    over = row["state"] == "open" and row["expires_at"] < row["now"] and row["manifest_put_at"] is None
+    if row["state"] == "expired" or over:
         raise Conflict("The upload has expired, was given up or was refused; begin a new one.")
     return bool(row["state"] == "sealed")

@@ -30,7 +30,7 @@ from control_plane.errors import (
     Unauthenticated,
     Unavailable,
 )
-from control_plane.upload_seal import Place
+from control_plane.upload_seal import Place, give_up
 
 router = APIRouter(
     prefix="/v1/entities/{entity_id}/versions/{data_version}/datasets/{dataset}/uploads",
@@ -113,10 +113,8 @@ async def abandon(
     entity_id: Identifier, data_version: Identifier, dataset: Identifier, upload_id: UUID, services: Injected, caller: Writer
 ) -> None:
     """Give an upload up: its dataset name is free again, its files are removed later. Safe to repeat."""
-    async with services.database.tenant(caller.tenant) as connection:
-        row = await Place(caller.tenant, entity_id, data_version, dataset, upload_id).lock(connection)
-        if row["state"] == "sealed":
-            raise Conflict("The upload is sealed; datasets never change.")
-        if row["is_being_sealed"]:
-            raise Conflict("The upload is being sealed right now; seal it again to hear what became of it.", retry_after=5)
-        await queries.close_upload(connection, id=upload_id, state="expired")
+    state = await give_up(services.database, services.storage, Place(caller.tenant, entity_id, data_version, dataset, upload_id))
+    if state == "sealed":
+        raise Conflict("The upload is sealed; datasets never change.")
+    if state == "open":
+        raise Conflict("The upload is being sealed right now; seal it again to hear what became of it.", retry_after=5)

@@ -73,16 +73,18 @@ UPDATE attempts SET seal_lease_until = clock_timestamp()
 WHERE process_id = :process_id AND state = 'sealing';
 
 -- name: begin_manifest$
--- From here on a manifest may lie in the store, whatever is heard of it. No row: the attempt has ended meanwhile, or its folder is being swept.
-UPDATE attempts a SET manifest_put_at = coalesce(manifest_put_at, clock_timestamp())
+-- From here on a manifest may lie in the store, whatever is heard of it, and this proposal, which was judged, is the one that is sealed.
+-- No row: the attempt has ended meanwhile, another proposal was judged before, or the folder is being swept.
+UPDATE attempts a SET manifest_put_at = clock_timestamp(), proposal_sha256 = :proposal_sha256
 WHERE process_id = :process_id AND step = :step AND number = :attempt AND state = 'sealing'
+  AND coalesce(proposal_sha256, :proposal_sha256) = :proposal_sha256
   AND NOT EXISTS (SELECT FROM swept_folders f WHERE f.tenant = a.tenant AND f.run_id = a.run_id) RETURNING number;
 
 -- name: overdue_attempts
 -- Open attempts that are past a deadline: never started in time, waiting for their driver too long by a look that began after that, or
 -- still running long after their time limit.
 SELECT * FROM (
-    SELECT a.process_id, a.step, a.number AS attempt, a.state, a.pending_since, CASE
+    SELECT a.tenant, a.process_id, a.step, a.number AS attempt, a.state, a.pending_since, CASE
         WHEN a.state IN ('released', 'published', 'submitted') AND a.start_before < clock_timestamp() THEN 'start'
         WHEN a.state = 'submitted' AND a.pending_since
             + make_interval(secs => coalesce((s.limits->>'pending_limit_seconds')::integer, :pending_limit_seconds)) < o.began_at THEN 'pending'
@@ -112,7 +114,7 @@ RETURNING least(:began_at::timestamptz, clock_timestamp());
 
 -- name: attempts_of_cluster
 -- Attempts that a relist says something about: their lease is over, or they are being cancelled.
-SELECT a.tenant, a.process_id, a.step, a.number AS attempt, a.state
+SELECT a.tenant, a.process_id, a.step, a.number AS attempt, a.state, a.silent_since
 FROM attempts a JOIN processes p ON p.id = a.process_id
 WHERE a.cluster = :cluster AND a.tenant <> ALL (:unseen::text[]) AND (
     (a.state IN ('submitted', 'started') AND a.lease_until < :began_at)

@@ -70,12 +70,10 @@ ORDER BY a.ended_at, a.process_id, a.step, a.number LIMIT :limit;
 UPDATE attempts SET swept_at = now() WHERE process_id = :process_id AND step = :step AND number = :attempt;
 
 -- name: expired_uploads
-SELECT id FROM uploads WHERE state = 'open' AND expires_at < clock_timestamp() LIMIT 100;
-
--- name: expire_upload!
--- Unless it was given more time since it was looked at.
-WITH closed AS (UPDATE uploads SET state = 'expired' WHERE id = :id AND state = 'open' AND expires_at < clock_timestamp() RETURNING id)
-DELETE FROM claims WHERE upload_id IN (SELECT id FROM closed);
+SELECT expires_at, tenant, id, entity_id, data_version, dataset, manifest_put_at FROM uploads
+WHERE state = 'open' AND expires_at < clock_timestamp()
+  AND (:expires_at::timestamptz IS NULL OR (expires_at, id) > (:expires_at::timestamptz, :id::uuid))
+ORDER BY expires_at, id LIMIT :limit;
 
 -- name: uploads_to_sweep
 SELECT u.expires_at, u.tenant, u.id, u.entity_id, u.data_version, u.dataset, t.bucket, t.prefix FROM uploads u JOIN tenants t ON t.id = u.tenant

@@ -3,35 +3,44 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
+
 from contracts.layout import DatasetPath, StorageRoot
 from control_plane.database import queries
 from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.removal import Kept, Removed, remove_folder
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import Kind, Size, Tally
+from control_plane.upload_seal import Place, give_up
 
 _BATCH = 100
 
 
-async def expire_uploads(sweeper: Sweeper) -> None:
-    """Free the names of uploads that were never sealed."""
-    async with sweeper.database.connection() as connection:
-        expired = [row["id"] async for row in queries.expired_uploads(connection)]
-    for upload_id in expired:
-        async with sweeper.database.connection() as connection:
-            await queries.expire_upload(connection, id=upload_id)
+async def expire_uploads(sweeper: Sweeper, tally: Tally) -> None:
+    """Free the names of uploads that were never sealed. Where a manifest may lie in the store, its word comes first."""
+    async for row in _rows(sweeper, queries.expired_uploads, "expires_at", "id"):
+        if row["manifest_put_at"] is None or row["tenant"] not in tally.unreachable:
+            with apart(tally, row["tenant"], Kind.UPLOAD):
+                place = Place(row["tenant"], row["entity_id"], row["data_version"], row["dataset"], row["id"])
+                await give_up(sweeper.database, sweeper.storage, place, _is_expired)
 
 
-async def _rows(sweeper: Sweeper, query: Any, *order: str) -> AsyncIterator[dict[str, Any]]:
+def _is_expired(upload: asyncpg.Record) -> bool:
+    """Still: it may have been given more time since it was looked at."""
+    return bool(upload["expires_at"] < upload["now"])
+
+
+async def _rows(sweeper: Sweeper, query: Any, *order: str, **given: float) -> AsyncIterator[dict[str, Any]]:
     """What is to be swept, in batches. Each begins behind the last one: what could not be swept holds up nothing behind it.
 
     Args:
         order: the columns that the rows of the query are ordered by.
+        given: further parameters of the query.
     """
     after: dict[str, Any] = dict.fromkeys(order)
     while True:
         async with sweeper.database.connection() as connection:
-            found = query(connection, grace_seconds=sweeper.settings.sweep_grace_seconds, limit=_BATCH, **after)
+            found = query(connection, limit=_BATCH, **given, **after)
             rows = [dict(row) async for row in found]
         for row in rows:
             yield row
@@ -42,7 +51,8 @@ async def _rows(sweeper: Sweeper, query: Any, *order: str) -> AsyncIterator[dict
 
 async def sweep_runs(sweeper: Sweeper, tally: Tally) -> None:
     """Runs whose attempt ended without a dataset, each once."""
-    async for row in _rows(sweeper, queries.runs_to_sweep, "ended_at", "process_id", "step", "attempt"):
+    grace = sweeper.settings.sweep_grace_seconds
+    async for row in _rows(sweeper, queries.runs_to_sweep, "ended_at", "process_id", "step", "attempt", grace_seconds=grace):
         if row["tenant"] not in tally.unreachable:
             with apart(tally, row["tenant"], Kind.RUN_FOLDER):
                 await _sweep_run(sweeper, tally, row)
@@ -60,7 +70,8 @@ async def _sweep_run(sweeper: Sweeper, tally: Tally, row: dict[str, Any]) -> Non
 
 async def sweep_uploads(sweeper: Sweeper, tally: Tally) -> None:
     """Uploads that expired, were given up or were refused, each once."""
-    async for row in _rows(sweeper, queries.uploads_to_sweep, "expires_at", "id"):
+    grace = sweeper.settings.sweep_grace_seconds
+    async for row in _rows(sweeper, queries.uploads_to_sweep, "expires_at", "id", grace_seconds=grace):
         if row["tenant"] not in tally.unreachable:
             with apart(tally, row["tenant"], Kind.UPLOAD):
                 await _sweep_upload(sweeper, tally, row)

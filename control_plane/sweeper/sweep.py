@@ -60,7 +60,7 @@ async def leftovers(sweeper: Sweeper, *, remove: bool) -> Tally:
 
 
 async def _ended(sweeper: Sweeper, tally: Tally) -> None:
-    await expire_uploads(sweeper)
+    await expire_uploads(sweeper, tally)
     await sweep_runs(sweeper, tally)
     await sweep_uploads(sweeper, tally)
     await _by_age(sweeper, tally)

@@ -110,7 +110,7 @@ async def second_sealer(stage: Stage) -> list[str]:
 async def sealer_that_is_late_with_its_verdict(stage: Stage) -> list[str]:
     """It reads a proposal that was overwritten since, and finds it wrong, when the process has long succeeded."""
     release = threading.Event()
-    # two other guards of the same thing are out in any case: the database's own, and below the sealer's look whether it is sealed
+    # other guards of the same thing are out in any case: the database's own, and below the sealer's looks whether it is or may be sealed
     await stage.sql.execute("DROP TRIGGER final_is_final ON attempts")
     rejected = metrics.SEALS.labels("rejected")._value
     before = rejected.get()
@@ -131,7 +131,7 @@ async def sealer_that_is_late_with_its_verdict(stage: Stage) -> list[str]:
         (process_id,) = await stage.accept(1)
         await _sealed_by_another(stage, process_id, lambda: trap.taken == 1)
         await drivers[0].propose(b"{}")
-        with patch.object(sealing, "_sealed", lambda *_: []):
+        with patch.object(sealing, "_sealed", lambda *_: []), patch.object(sealing, "_may_be_put", lambda *_: False):
             release.set()
             await eventually(judged, 30, "the late verdict")
     finally:

@@ -95,18 +95,31 @@ async def _runs(evidence: Evidence, process_id: str) -> list[str]:
 
 
 async def _datasets(evidence: Evidence, process: asyncpg.Record) -> list[str]:
-    """A success has one manifest, which names exactly the files that lie there; what did not succeed has none."""
+    """A success has one manifest a dataset, which names exactly the files that lie there; what did not succeed has none."""
+    rows = {row["dataset"]: row for row in await evidence.sql.fetch("SELECT * FROM datasets WHERE process_id = $1", process["id"])}
+    step = await evidence.sql.fetchrow(
+        "SELECT rejected_dataset FROM steps WHERE process_id = $1 ORDER BY number DESC LIMIT 1", process["id"]
+    )
+    names = [process["output_dataset"], *filter(None, [step["rejected_dataset"]])]
+    problems = [f"it has the dataset {name}, which was not asked for" for name in sorted(rows.keys() - set(names))]
+    for name in names:
+        problems += await _dataset(evidence, process, name, rows.get(name))
+    return problems
+
+
+async def _dataset(evidence: Evidence, process: asyncpg.Record, name: str, row: asyncpg.Record | None) -> list[str]:
     tenant = await evidence.sql.fetchrow("SELECT bucket, prefix FROM tenants WHERE id = $1", process["tenant"])
-    rows = await evidence.sql.fetch("SELECT * FROM datasets WHERE process_id = $1", process["id"])
-    folder = f"{tenant['prefix']}{process['entity_id']}/{process['output_data_version']}/{process['output_dataset']}/"
+    folder = f"{tenant['prefix']}{process['entity_id']}/{process['output_data_version']}/{name}/"
     objects = await asyncio.to_thread(_listing, evidence.s3, tenant["bucket"], folder)
+    mine = [m for m in await _manifests(evidence.s3, tenant["bucket"], objects) if m["process_id"] == str(process["id"])]
     if process["state"] != "succeeded":
-        problems = [f"it is {process['state']} and has the dataset {row['dataset']}" for row in rows]
-        mine = [m for m in await _manifests(evidence.s3, tenant["bucket"], objects) if m["process_id"] == str(process["id"])]
+        problems = [f"it is {process['state']} and has the dataset {name}"] if row is not None else []
         return problems + (["it is not a success and a manifest is its own"] if mine else [])
-    if len(rows) != 1 or f"{folder}{MANIFEST_NAME}" not in objects:
-        return [f"it succeeded, with {len(rows)} datasets and manifest there: {f'{folder}{MANIFEST_NAME}' in objects}"]
-    return await _sealed(evidence, rows[0], tenant["bucket"], objects)
+    if row is None and not mine and name != process["output_dataset"]:
+        return []  # no row was refused
+    if row is None or f"{folder}{MANIFEST_NAME}" not in objects:
+        return [f"it succeeded; {name} is registered: {row is not None}, its manifest is there: {f'{folder}{MANIFEST_NAME}' in objects}"]
+    return await _sealed(evidence, row, tenant["bucket"], objects)
 
 
 async def _sealed(evidence: Evidence, row: asyncpg.Record, bucket: str, objects: dict[str, int]) -> list[str]:

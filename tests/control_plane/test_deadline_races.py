@@ -1,4 +1,7 @@
-"""A run's report and the end of its time come at once: whichever is first decides, and the history says so."""
+"""A run's report and the end of its time come at once: whichever is first decides, and the history says so.
+
+A run that had proposed its result by then is sealed, whatever was heard of it: see `test_proposals_in_time.py`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +13,7 @@ import pytest_asyncio
 from contracts.command import CancelCommand
 from control_plane import lifecycle
 from control_plane.lifecycle import Current
+from control_plane.reconciler import Reconciler
 from tests.control_plane.direct import Direct, directly
 from tests.control_plane.driver import Driver
 from tests.control_plane.installation import Installation
@@ -19,13 +23,17 @@ OVER = ["accepted", "queued", "running", "failed"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def direct(still: Installation) -> AsyncIterator[Direct]:
+async def direct(still: Installation, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Direct]:
+    async def unseen(*_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(Reconciler, "has_proposal", unseen)
     async with directly(still) as direct:
         yield direct
 
 
 async def _overdue(direct: Direct, number: int = 1) -> tuple[Driver, dict[str, str]]:
-    """A run that is over its time limit and has just written its proposal."""
+    """A run that is over its time limit and writes its proposal at the last moment: nobody who looks for it sees it in time."""
     driver = await direct.driver(await direct.command(number)).started()
     change = "UPDATE attempts SET deadline = clock_timestamp() - interval '1 hour' WHERE process_id = $1"
     await direct.sql(change, driver.command.process_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.command import AttemptRef
 from contracts.identifiers import new_id
+from control_plane.api import callbacks
 from control_plane.api.callbacks import MOST_OF_REASON, MOST_REFUSALS
+from control_plane.database import queries
 from control_plane.metrics import REFUSED_CALLBACKS
 from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver
@@ -225,3 +228,18 @@ async def test_an_expired_token_does_not_wait_for_the_process(steps: Steps, sql:
     async with sql.transaction():
         await sql.execute("SELECT FROM processes WHERE id = $1 FOR UPDATE", driver.command.process_id)
         assert (await asyncio.wait_for(driver.report("heartbeat", token=old), 10)).status_code == 401
+
+
+async def test_a_token_that_expires_while_the_process_is_waited_for_is_refused(
+    steps: Steps, platform: Installation, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = await steps.running()
+    now = await sql.fetchval("SELECT clock_timestamp()")
+
+    async def before_the_wait(_: asyncpg.Connection) -> datetime:
+        return now - timedelta(hours=1)
+
+    monkeypatch.setattr(callbacks, "queries", SimpleNamespace(database_time=before_the_wait, refuse_callback=queries.refuse_callback))
+    refused = await driver.report("heartbeat", token=platform.keys.sign("stratum:run", _ref(driver), now, driver.run_id))
+    assert (refused.status_code, "The token expired" in refused.text) == (401, True)
+    assert (await driver.heartbeat()).status_code == 200, "its own is good for longer"

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from botocore.exceptions import ClientError
 
-from control_plane import observations, proposals
+from control_plane import proposals, unheard
 from control_plane.errors import StorageRefused, StorageUnavailable
 from control_plane.lifecycle import Current
 from control_plane.reconciler import Reconciler
@@ -168,16 +168,16 @@ async def test_a_run_that_is_granted_just_then_is_asked_after_too(direct: Direct
     command = await direct.command(1)
     await direct.say("submitted", command)
     driver = direct.driver(command)
-    asked = observations._asked
+    ask = unheard.ask
 
     async def then_granted(*arguments: Any) -> Any:
-        result = await asked(*arguments)
+        result = await ask(*arguments)
         if driver.sequence == 0:
             await driver.started()
             await driver.make()
         return result
 
-    monkeypatch.setattr(observations, "_asked", then_granted)
+    monkeypatch.setattr(unheard, "ask", then_granted)
     await direct.say("ended", command)
     assert ((await _process(direct, driver))["state"], shut.asked) == ("sealing", 1)
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from contracts.layout import StorageRoot
 from control_plane.sweeper.ended import expire_uploads
 from control_plane.sweeper.sweeper import Sweeper
+from control_plane.sweeper.tally import Tally
 from tests.chaos.network import Network
 from tests.chaos.table import MANIFEST
 from tests.chaos.traps import Trap
@@ -131,7 +132,7 @@ async def test_one_that_is_being_sealed_does_not_expire(far: Far) -> None:
         async with sealing(far, upload, DATA) as seal:
             left = await sql.fetchval("SELECT expires_at > clock_timestamp() + interval '30 minutes' FROM uploads")
             assert left, "its time is long enough for the rest"
-            await expire_uploads(usual)
+            await expire_uploads(usual, Tally(remove=True))
     assert (await seal).status_code == 200
     await usual.database.close()
 
@@ -144,7 +145,7 @@ async def test_one_that_is_begun_anew_is_not_closed_by_an_older_look(far: Far) -
         await sql.execute("UPDATE uploads SET expires_at = clock_timestamp() - interval '1 second'")
         async with other.transaction():
             await other.execute("UPDATE uploads SET expires_at = clock_timestamp() + interval '1 hour'")
-            expiring = asyncio.create_task(expire_uploads(usual))
+            expiring = asyncio.create_task(expire_uploads(usual, Tally(remove=True)))
             waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
             await eventually(lambda: sql.fetchval(waits), 30, "the sweeper's wait")
         await expiring

@@ -201,7 +201,7 @@ class World:
         except ProposalRejected:
             return
         async with reconciler.database.connection() as connection:
-            if await queries.begin_manifest(connection, **current.key) is None:
+            if await queries.begin_manifest(connection, **current.key, proposal_sha256=checked.proposal_sha256) is None:
                 return
         manifest = proposals.manifest(current, checked, current.now)
         await asyncio.to_thread(seal.put_manifest, reconciler.storage, seal.sealable(checked.path, manifest))

@@ -1,7 +1,6 @@
 """Chaos rows: from the acceptance to the broker."""
 
 import asyncio
-from collections import Counter
 
 from contracts.command import Command
 from tests.chaos.fleet import Fleet, whole
@@ -35,15 +34,25 @@ async def _(stage: Stage) -> list[str]:
 
 @fault("the relay is killed between the send and its mark", smoke=True)
 async def _(stage: Stage) -> list[str]:
+    sent_again = asyncio.Event()
+
+    async def waits(fleet: Fleet, command: Command) -> None:
+        await sent_again.wait()  # a run that began would be the relay's proof that the command has come
+        await whole(fleet, command)
+
+    stage.fleet.play = waits
     trap = stage.wire("relay_kafka").trap(COMMAND, "lose_answer", then=stage.relay.kill)
     ids = await stage.accept(2)
     await sprung(stage, trap, "kill at the trap")
     query = "SELECT count(*) FROM outbox WHERE process_id = ANY($1::uuid[]) AND published_at IS NULL"
     stage.saw(await stage.sql.fetchval(query, ids), "a message that was sent and not marked")
     await stage.relay.restart()
-    await stage.settled(ids)
-    copies = Counter(message.key() for message in list(stage.launcher.received[stage.launcher.topics.commands]))
-    stage.saw(sum(copies[process_id.encode()] == 2 for process_id in ids), "a process with two messages in the topic")
+
+    async def twice() -> int:
+        return sum(len(stage.launcher.commands(process_id)) == 2 for process_id in ids)
+
+    stage.saw(await eventually(twice, 60, "a command that came twice"), "a process with two messages in the topic")
+    sent_again.set()
     return ids
 
 

@@ -6,6 +6,7 @@ from tests.chaos.histories import CERTAIN, WHOLE_WITHOUT_STORE
 from tests.chaos.stage import Stage
 from tests.chaos.table import COMMIT, MANIFEST, fault, heard, sprung, until
 from tests.chaos.traps import http_answer
+from tests.control_plane.waiting import eventually
 
 
 @fault("the reconciler is killed between the manifest and the commit", smoke=True)
@@ -101,8 +102,12 @@ async def _(stage: Stage) -> list[str]:
     ids = await stage.accept(2)
     query = "SELECT count(*) = 2 FROM processes WHERE id = ANY($1::uuid[]) AND state = 'running'"
     await until(stage, query, ids, "two runs of which only events tell the end")
-    ends = [event for event in stage.launcher.events(*ids) if event["type"] == "ended"]
-    stage.saw(len(ends), "an end that lies in the topic and is not heard")
+
+    async def ends() -> bool:
+        return len(stage.launcher.events(*ids)) == 2
+
+    await eventually(ends, 60, "two ends in the topic")
+    stage.saw(len(stage.launcher.events(*ids)), "an end that lies in the topic and is not heard")
     assert await stage.sql.fetchval(query, ids)
     wire.heal()
     return ids
@@ -110,10 +115,18 @@ async def _(stage: Stage) -> list[str]:
 
 @fault("connections break in the middle of a message, everywhere", WHOLE_WITHOUT_STORE)
 async def _(stage: Stage) -> list[str]:
-    for wire in stage.network.wires.values():
-        wire.cut_after(60_000)
+    wires = stage.network.wires.values()
+    for wire in wires:
+        wire.cut_after(20_000)
         wire.cut()
     ids = await stage.accept(6)
     await stage.settled(ids)
-    stage.saw(sum(wire.counters.cut_short for wire in stage.network.wires.values()), "a connection that broke in the middle of a message")
+
+    async def broken() -> bool:
+        return sum(wire.counters.cut_short for wire in wires) >= 6
+
+    await eventually(broken, 60, "six connections that broke in the middle of a message")
+    for wire in wires:
+        if wire.counters.cut_short:
+            stage.saw(wire.counters.cut_short, f"a connection of {wire.name} that broke in the middle of a message")
     return ids

@@ -84,8 +84,8 @@ async def _publish(connection: asyncpg.Connection, settings: RelaySettings, keys
     for message in batch:
         if message.tag in delivered:
             metrics.PUBLISHED.labels("cancel" if message.topic == settings.topics.cancels else "run").inc()
-    for row, error in unmakable:
-        await _give_up(connection, settings, row, error)
+    for row, reason in unmakable:
+        await _give_up(connection, settings, row, reason)
     return len(delivered), len(batch)
 
 

@@ -52,8 +52,8 @@ WORK: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 OPEN_AT_ONCE = 6
 """Processes that may be open before another is posted: a steady load is one that this machine keeps up with."""
-QUIET_SECONDS = 300.0
-"""For what is under way at the end to end."""
+QUIET_SECONDS = 900.0
+"""In which what is under way at the end ends, on a machine that has much else to do too."""
 
 
 @dataclass

@@ -76,8 +76,8 @@ def put_manifest(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
     raise AssertionError("unreachable")
 
 
-def find_manifest(storage: Storage, path: DatasetPath, process_id: UUID, run_id: str | None) -> tuple[Manifest, str] | None:
-    """What this very run has sealed at `path`, with the hash of its bytes. None: nothing, or it is somebody else's."""
+def find_manifest(storage: Storage, path: DatasetPath, process_id: UUID | None, run_id: str | None) -> tuple[Manifest, str] | None:
+    """What this very run, or upload (`process_id` None), has sealed at `path`, with the hash of its bytes. None: nothing, or another's."""
     try:
         body = storage.get(path.root.bucket, path.manifest_key)
         found = Manifest.model_validate_json(body)

@@ -77,7 +77,7 @@ def put_manifest(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
 
 
 def find_manifest(storage: Storage, path: DatasetPath, process_id: UUID | None, run_id: str | None) -> tuple[Manifest, str] | None:
-    """What this run, or upload (without a process), has sealed at `path`, and the hash of its bytes. None: nothing, or it is another's."""
+    """What this very run, or upload (`process_id` None), has sealed at `path`, with the hash of its bytes. None: nothing, or another's."""
     try:
         body = storage.get(path.root.bucket, path.manifest_key)
         found = Manifest.model_validate_json(body)

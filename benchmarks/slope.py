@@ -23,7 +23,8 @@ class Trend:
 
         What only comes back to where it was, as after a restart, does not grow, however steep that is.
         """
-        return min(self.growth * self.level, self.rise) <= max(tolerance * self.level, floor)
+        whole = self.level or 1  # of a series that is nothing, `growth` is what it gains
+        return min(self.growth * whole, self.rise) <= max(tolerance * whole, floor)
 
 
 def trend(samples: Sequence[tuple[float, float]]) -> Trend | None:

@@ -47,6 +47,16 @@ def test_what_warms_up_and_then_stays_is_flat() -> None:
     assert found.growth == 0
 
 
+def test_what_comes_back_after_a_restart_to_where_it_was_is_flat() -> None:
+    found = trend([(float(n), 140.0 if n < 100 else 60.0 + (n - 100)) for n in range(200)])
+    assert found is not None
+    assert found.growth > 0.5
+    assert found.is_flat(0.25)
+    higher = trend([(float(n), 140.0 if n < 100 else 60.0 + 2 * (n - 100)) for n in range(200)])
+    assert higher is not None
+    assert not higher.is_flat(0.25)
+
+
 def test_of_few_samples_nothing_is_said() -> None:
     assert trend(noisy(1)[:9]) is None
 

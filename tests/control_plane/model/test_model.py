@@ -140,6 +140,7 @@ class Processes(RuleBasedStateMachine):
         self.stage.run(self.world.settle())
 
 
+@pytest.mark.timeout(900)
 def test_processes_come_to_a_right_end_whatever_happens(stage: Stage) -> None:
     Processes.stage = stage
     run_state_machine_as_test(  # type: ignore[no-untyped-call]

@@ -38,7 +38,7 @@ TOLERANCE = 0.25
 """Growth over the second half, as a part of the median, that still counts as flat."""
 JUDGED_FROM_MINUTES = 5
 JUDGED_IN_FULL_FROM_MINUTES = 10
-FLOORS = {"memory (PSS, MiB)": 64, "open files": 16, "connections": 8}
+FLOORS = {"memory (PSS, MiB)": 128, "open files": 16, "connections": 8}
 """What is judged of a short soak, and the growth, each in its unit, up to which that is noise."""
 WARM_SECONDS = 60
 _OPEN = "SELECT process_id, number, state FROM attempts WHERE rank < 60"

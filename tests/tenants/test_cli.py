@@ -91,7 +91,7 @@ def test_print() -> None:
     ("arguments", "says"),
     [
         (("create", "Acme", "--bucket", "lake"), "no name of a tenant"),
-        ((*LAKE, "--prefix", "acme"), "must be empty, or end with"),
+        ((*LAKE, "--prefix", "acme"), "must be empty, or names that each end with"),
         ((*LAKE, "--prefix", "*/"), "--prefix"),
         ((*LAKE, "--max-held", "many"), "neither a whole number"),
         ((*LAKE, "--quota", "pods"), "not of the form key=value"),

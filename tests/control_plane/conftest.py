@@ -15,6 +15,7 @@ from pytest_asyncio import is_async_test
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation, Role, create_database, prepare_topics, write_signing_key
 from tests.control_plane.launcher import Launcher
+from tests.control_plane.quiet import Quiet
 from tests.control_plane.steps import Steps
 from tests.services import Services
 
@@ -154,3 +155,12 @@ async def sql(platform: Installation) -> AsyncIterator[asyncpg.Connection]:
 def steps(platform: Installation, client: httpx.AsyncClient, acme: Caller, launcher: Launcher) -> Steps:
     """Ways to a certain point of a process's life, for `acme`."""
     return Steps(platform, client, acme, launcher)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def quiet(still: Installation) -> AsyncIterator[Quiet]:
+    """A new tenant of `still`, with a sealed `source`."""
+    async with still.api() as client:
+        caller = await still.tenant(client)
+        await caller.ingest()
+        yield Quiet(still, client, caller)

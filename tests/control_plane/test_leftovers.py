@@ -28,17 +28,7 @@ from control_plane.zombies import end_zombies
 from tests.control_plane.caller import BUCKET, ENTITY, VERSION, parquet
 from tests.control_plane.commands import run
 from tests.control_plane.driver import Driver
-from tests.control_plane.installation import Installation
 from tests.control_plane.quiet import Later, Quiet, leftover_settings, sweeper
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def quiet(still: Installation) -> AsyncIterator[Quiet]:
-    """A tenant with a sealed `source`."""
-    async with still.api() as client:
-        caller = await still.tenant(client)
-        await caller.ingest()
-        yield Quiet(still, client, caller)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,10 +1,9 @@
 """Between the look at a folder and the end of its removal others go on: whatever they seal, nothing of it is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
-import pytest_asyncio
 
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.manifest import Manifest
@@ -13,17 +12,7 @@ from control_plane.sweeper import removal
 from control_plane.sweeper.removal import Kept, remove_folder
 from control_plane.sweeper.sweeper import Sweeper
 from tests.control_plane.caller import BUCKET, ENTITY, VERSION, parquet
-from tests.control_plane.installation import Installation
 from tests.control_plane.quiet import Quiet, leftover_settings, sweeper
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def quiet(still: Installation) -> AsyncIterator[Quiet]:
-    """A tenant with a sealed `source`."""
-    async with still.api() as client:
-        caller = await still.tenant(client)
-        await caller.ingest()
-        yield Quiet(still, client, caller)
 
 
 class Interrupted(Storage):

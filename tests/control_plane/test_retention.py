@@ -15,20 +15,10 @@ from control_plane.sweeper.sweep import leftovers
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind
 from tests.control_plane.caller import ENTITY
-from tests.control_plane.installation import Installation
 from tests.control_plane.quiet import Quiet, sweeper
 
 AGE = "interval '100 days'"
 HOOK = "https://example.com/hook"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def quiet(still: Installation) -> AsyncIterator[Quiet]:
-    """A tenant with a sealed `source`."""
-    async with still.api() as client:
-        caller = await still.tenant(client)
-        await caller.ingest()
-        yield Quiet(still, client, caller)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

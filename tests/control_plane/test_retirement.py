@@ -1,10 +1,8 @@
 """An admin retires a dataset: nobody reads it, nobody gets its name, its files go, and that is known for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from contracts.layout import StorageRoot
 from contracts.manifest import Manifest
@@ -14,20 +12,10 @@ from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import Kind
 from tests.control_plane.caller import ENTITY, VERSION, Caller
 from tests.control_plane.commands import run
-from tests.control_plane.installation import Installation
 from tests.control_plane.quiet import Quiet, sweeper
 
 SOURCE = f"/v1/entities/{ENTITY}/versions/{VERSION}/datasets/source"
 WHY = {"reason": "asked for by the customer"}
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def quiet(still: Installation) -> AsyncIterator[Quiet]:
-    """A tenant with a sealed `source`."""
-    async with still.api() as client:
-        caller = await still.tenant(client)
-        await caller.ingest()
-        yield Quiet(still, client, caller)
 
 
 def _keys(quiet: Quiet, dataset: str = "source") -> list[str]:

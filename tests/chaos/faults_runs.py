@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from datetime import datetime
+from typing import Any
 
 from contracts.command import Command
 from tests.chaos.fleet import Fleet, insist
@@ -141,7 +142,11 @@ async def _(stage: Stage) -> list[str]:
 
     await eventually(both, 60, "the end of the race")
     taken_up = "SELECT count(*) FROM observations WHERE cluster = $1 AND began_at = $2"
-    stage.saw(await stage.sql.fetchval(taken_up, stage.launcher.cluster, lists[0]), "a list of jobs taken up")
+
+    async def read() -> Any:
+        return await stage.sql.fetchval(taken_up, stage.launcher.cluster, lists[0])
+
+    stage.saw(await eventually(read, 60, "a list of jobs taken up"), "a list of jobs taken up")
     return ids
 
 

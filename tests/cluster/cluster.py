@@ -55,6 +55,12 @@ class Cluster:
         """Create or change an object."""
         self.kubectl("apply", "-f", "-", given=json.dumps(document))
 
+    def refusal(self, document: dict[str, Any], namespace: str) -> str:
+        """What the API server says against making an object; nothing when it would make it. It is not made."""
+        command = ["kubectl", "create", "--dry-run=server", "-n", namespace, "-f", "-"]
+        done = subprocess.run(command, input=json.dumps(document), capture_output=True, text=True, timeout=300, check=False)
+        return done.stderr if done.returncode else ""
+
     def create_raw(self, path: str, document: dict[str, Any]) -> None:
         """POST to a path of the API, such as a subresource."""
         self.kubectl("create", "--raw", path, "-f", "-", given=json.dumps(document))

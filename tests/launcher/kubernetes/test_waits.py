@@ -84,18 +84,21 @@ def policy(namespace: TenantNamespace) -> Iterator[None]:
 
 def test_admission(cluster: Cluster) -> None:
     with TenantNamespace.made(cluster) as namespace, policy(namespace), ClusterWorld.open(namespace) as world:
-
-        def refused() -> JobSpec | None:
-            """A policy takes a moment to be known: until then pods are made."""
-            spec = submitted(world)
-            eventually(lambda: state_of(world, spec.name), "the job", world.patience)
-            return spec if not namespace.cluster.items("pods", namespace.name, f"job-name={spec.name}") else None
-
-        spec = eventually(refused, "the policy to be in force", world.patience)
+        eventually(lambda: refused(world, namespace), "the policy to be in force", world.patience)
+        spec = submitted(world)
         words = cause(world, spec)
         world.remember("admission", spec)
         assert words.startswith("the cluster refuses the driver's pod: ValidatingAdmissionPolicy")
         assert "name a cost-centre" in words
+
+
+def refused(world: ClusterWorld, namespace: TenantNamespace) -> bool:
+    """Whether the policy is known to the API server, which takes a moment: a driver's pod is asked for, and not made."""
+    place = world.config.place("acme")
+    template = job_manifest(world.spec(), place, world.config, world.platform, "none")["spec"]["template"]
+    metadata = {**template["metadata"], "name": "asked-for"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    return "name a cost-centre" in namespace.cluster.refusal(pod, namespace.name)
 
 
 def test_image_that_is_nowhere_ends_the_attempt(world: ClusterWorld) -> None:

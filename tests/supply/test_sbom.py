@@ -1,5 +1,6 @@
 """The bill of materials: whole, with hashes, and CycloneDX by its own schema."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -67,6 +68,21 @@ def test_every_jar_is_named_with_its_hash(components: list[dict[str, Any]]) -> N
     }
     one = jars["hadoop-aws-3.4.2.jar"]
     assert (one["purl"], one["version"]) == ("pkg:maven/org.apache.hadoop/hadoop-aws@3.4.2?type=jar", "3.4.2")
+
+
+def test_every_jar_inside_of_pyspark_is_named(components: list[dict[str, Any]]) -> None:
+    (pyspark,) = (component for component in components if component["name"] == "pyspark")
+    carried = {component["bom-ref"].removeprefix("pyspark/jars/"): component for component in pyspark["components"]}
+    folder = Path(str(files("pyspark"))) / "jars"
+    assert carried.keys() == {path.relative_to(folder).as_posix() for path in folder.rglob("*.jar")}
+    assert len(carried) > 300
+    for name in ("guava", "avro"):
+        ((place, jar),) = ((place, jar) for place, jar in carried.items() if jar["name"] == name)
+        assert jar["purl"] == f"pkg:maven/{jar['group']}/{name}@{jar['version']}?type=jar"
+        assert jar["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256((folder / place).read_bytes()).hexdigest()}]
+    assert all(jar["version"][0].isdigit() and "_2.13" not in jar["version"] for jar in carried.values())
+    shaded = {(inner["group"], inner["name"]) for jar in carried.values() for inner in jar["components"]}
+    assert ("com.fasterxml.jackson.core", "jackson-databind") in shaded, "what Hadoop's client has inside of it"
 
 
 def test_the_command_writes_the_same_to_standard_output(components: list[dict[str, Any]]) -> None:

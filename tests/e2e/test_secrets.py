@@ -16,7 +16,7 @@ from tests.e2e.platform import Platform, wait_for
 LONG = "SELECT k, count(*) AS n FROM source LATERAL VIEW explode(sequence(1, 2000)) t AS x WHERE v + x > 3 GROUP BY k"
 BROKEN = "SELECT k / (v - v) AS n FROM source"
 TOKEN = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.")
-# what the platform starts from, each driver's own command, and the servers' data: the topic of commands carries tokens, the database the key for webhooks
+# what the platform starts from, each driver's own command; and the servers' data: its topic of commands, its keys for webhooks
 MEANT_FOR_THEM = re.compile(
     r"platform\.json|services\.json|api-token|signing-key\.pem|s3/s3\.json|supervisor/\w+\.program\.json|jobs/[^/]+/command\.json"
 )
@@ -58,7 +58,12 @@ def secrets_of(platform: Platform) -> dict[str, str]:
     password = urlsplit(platform.document["database_url"]).password
     assert password
     key = "".join((platform.home / "signing-key.pem").read_text().splitlines()[1:-1])
-    found = {platform.document["token"]: "API key", platform.document["s3"]["secret_key"]: "S3 key", password: "database", key: "signing key"}
+    found = {
+        platform.document["token"]: "API key",
+        platform.document["s3"]["secret_key"]: "S3 key",
+        password: "database",
+        key: "signing key",
+    }
     found |= {item["secret"]: "webhook" for item in webhooks}
     return found | {json.loads(path.read_text())["flow_token"]: "token" for path in platform.home.glob("jobs/*/command.json")}
 
@@ -83,5 +88,6 @@ async def test_secrets_lie_where_they_are_meant_to(platform: Platform, tmp_path:
         else:
             assert not held, f"{place} holds {held}"
     assert seen == {"API key", "S3 key", "database", "signing key", "token"}, "they were found where they are meant to be"
-    assert all(path.stat().st_size for path in platform.home.glob("logs/*.log")) and list(platform.home.glob("jobs/*/driver.log"))
+    assert list(platform.home.glob("logs/*.log"))
+    assert list(platform.home.glob("jobs/*/driver.log"))
     assert stat.S_IMODE(platform.home.stat().st_mode) == 0o700

@@ -1,5 +1,6 @@
 """What the API server refuses in one tenant's namespace holds up nobody else, and its sender is told."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -48,11 +49,11 @@ class Launcher:
 
     def submit(self, tenant: str, command: Command | None = None) -> LauncherEvent:
         command = command or self.api.command(tenant=tenant)
-        (event,) = self._submit(command.model_dump_json().encode())
+        (event,) = self._submit(command.model_dump_json().encode(), time.monotonic())
         return event
 
     def cancel(self, ref: AttemptRef) -> list[LauncherEvent]:
-        return list(self._cancel(self.api.cancel(ref).model_dump_json().encode()))
+        return list(self._cancel(self.api.cancel(ref).model_dump_json().encode(), time.monotonic()))
 
 
 @pytest.fixture

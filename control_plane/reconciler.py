@@ -20,6 +20,7 @@ class Reconciler:
     Attributes:
         left: ends of jobs whose tenant's store could not be asked for what the run left, to be taken up again. Only remembered: of
             those that are forgotten a later list of jobs tells, though not how they ended.
+        seal_turns: tenants, in the order of the last turns that this replica gave them to have something sealed.
     """
 
     settings: ReconcileSettings
@@ -27,6 +28,12 @@ class Reconciler:
     storage: Storage
     pulse: Pulse = field(default_factory=Pulse)
     left: dict[tuple[UUID, int, int], JobEnded] = field(default_factory=dict)
+    seal_turns: dict[str, None] = field(default_factory=dict)
+
+    def took_turn(self, tenant: str) -> None:
+        """Something of the tenant is sealed now: those of others come first, until each of them has had a turn."""
+        self.seal_turns.pop(tenant, None)
+        self.seal_turns[tenant] = None
 
     async def has_proposal(self, current: Current) -> bool:
         """Whether the granted run of `current` left a proposal."""

@@ -1,9 +1,12 @@
 """The edge to the object store (S3). Blocking calls: run them in a thread."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
+from math import inf
 from typing import TYPE_CHECKING
 
 import boto3
@@ -41,6 +44,19 @@ class UnfinishedUpload:
     key: str
     upload_id: str
     begun_at: datetime
+
+
+class _Timely(BytesIO):
+    """A body that ends its request when its time is over, the client's own next tries too: its time-outs are for single steps."""
+
+    def __init__(self, body: bytes, until: float) -> None:
+        super().__init__(body)
+        self._until = until
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() >= self._until:
+            raise StorageUnavailable("it could not be put in time; it is put anew")
+        return super().read(size)
 
 
 class Storage:
@@ -102,10 +118,13 @@ class Storage:
         with _translated(bucket, key):
             return self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{size}")["Body"].read()
 
-    def put_new(self, bucket: str, key: str, body: bytes) -> None:
-        """Put an object that is not there; raises `AlreadyExists`. After a time-out it may exist all the same."""
-        with _translated(bucket, key):
-            self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ContentType="application/json")
+    def put_new(self, bucket: str, key: str, body: bytes, until: float = inf) -> None:
+        """Put an object that is not there; raises `AlreadyExists`. After a time-out it may exist all the same.
+
+        `until`: of the monotonic clock. After it no try is begun, and one that was begun is given no more of the body.
+        """
+        with _translated(bucket, key), _Timely(body, until) as sent:
+            self._client.put_object(Bucket=bucket, Key=key, Body=sent, IfNoneMatch="*", ContentType="application/json")
 
     def list(self, bucket: str, prefix: str, most: int = MOST_OBJECTS) -> list[ObjectInfo]:
         """All objects under a prefix, by key; raises `TooMuch` for more than `most`. None lie in a bucket that does not exist."""

@@ -22,7 +22,7 @@ class Reconciler:
     Attributes:
         left: ends of jobs whose tenant's store could not be asked for what the run left, to be taken up again. Only remembered: of
             those that are forgotten a later list of jobs tells, though not how they ended.
-        turns: whose left-overs are swept, for how long, and the pulse of that.
+        sweep_turns: whose left-overs are swept, for how long, and the pulse of that.
         seal_turns: tenants, in the order of the last turns that this replica gave them to have something sealed.
     """
 
@@ -32,10 +32,10 @@ class Reconciler:
     pulse: Pulse = field(default_factory=Pulse)
     left: dict[tuple[UUID, int, int], JobEnded] = field(default_factory=dict)
     seal_turns: dict[str, None] = field(default_factory=dict)
-    turns: Turns = field(init=False)
+    sweep_turns: Turns = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "turns", Turns(partial(self.pulse.beat, "sweep"), TENANT_SECONDS))
+        object.__setattr__(self, "sweep_turns", Turns(partial(self.pulse.beat, "sweep"), TENANT_SECONDS))
 
     def took_turn(self, tenant: str) -> None:
         """Something of the tenant is sealed now: those of others come first, until each of them has had a turn."""

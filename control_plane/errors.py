@@ -32,6 +32,10 @@ class TooMuch(ControlPlaneError):
     """An object, or a listing, is larger than anybody wants to read."""
 
 
+class TurnOver(ControlPlaneError):
+    """A sweep has done enough for one tenant; what is left is for a later one."""
+
+
 class AlreadyExists(ControlPlaneError):
     """A create-only PUT found something under its key."""
 

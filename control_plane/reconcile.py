@@ -158,4 +158,4 @@ async def _bury(
 
 async def sweep(reconciler: Reconciler) -> bool:
     """Remove what unsealed runs and others left."""
-    return await sweeps.turn(Sweeper(reconciler.settings, reconciler.database, reconciler.storage))
+    return await sweeps.turn(Sweeper(reconciler.settings, reconciler.database, reconciler.storage, reconciler.sweep_turns))

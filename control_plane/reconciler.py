@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from contracts.event import JobEnded
@@ -11,6 +12,7 @@ from control_plane.database import Database
 from control_plane.lifecycle import Current
 from control_plane.settings import ReconcileSettings
 from control_plane.storage import Storage
+from control_plane.sweeper.turns import TENANT_SECONDS, Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Reconciler:
     Attributes:
         left: ends of jobs whose tenant's store could not be asked for what the run left, to be taken up again. Only remembered: of
             those that are forgotten a later list of jobs tells, though not how they ended.
+        sweep_turns: whose left-overs are swept, for how long, and the pulse of that.
+        seal_turns: tenants, in the order of the last turns that this replica gave them to have something sealed.
     """
 
     settings: ReconcileSettings
@@ -27,6 +31,16 @@ class Reconciler:
     storage: Storage
     pulse: Pulse = field(default_factory=Pulse)
     left: dict[tuple[UUID, int, int], JobEnded] = field(default_factory=dict)
+    seal_turns: dict[str, None] = field(default_factory=dict)
+    sweep_turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sweep_turns", Turns(partial(self.pulse.beat, "sweep"), TENANT_SECONDS))
+
+    def took_turn(self, tenant: str) -> None:
+        """Something of the tenant is sealed now: those of others come first, until each of them has had a turn."""
+        self.seal_turns.pop(tenant, None)
+        self.seal_turns[tenant] = None
 
     async def has_proposal(self, current: Current) -> bool:
         """Whether the granted run of `current` left a proposal."""

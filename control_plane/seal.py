@@ -36,7 +36,14 @@ def sealable(path: DatasetPath, manifest: Manifest) -> Sealable:
 
 
 PUT_SECONDS = 300
-"""No try to put a manifest lasts so long."""
+"""So long after it was written down that a manifest is put, it may come into the store. By then its name is nobody else's."""
+LAST_PUT_SECONDS = 200
+"""So long after that it is put, and not later: what is left until `PUT_SECONDS` is for the request that was begun last."""
+
+
+def put_until() -> float:
+    """Until when a manifest may be put, by the monotonic clock. To be asked before it is written down that it is put."""
+    return time.monotonic() + LAST_PUT_SECONDS
 
 
 def check_name(storage: Storage, new: Sealable) -> None:
@@ -50,20 +57,23 @@ def check_name(storage: Storage, new: Sealable) -> None:
         _existing(storage, new.path, new.manifest)
 
 
-def put_manifest(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
+def put_manifest(storage: Storage, new: Sealable, until: float) -> tuple[Manifest, str]:
     """Put the manifest create-only and return what is sealed now, with the hash of its bytes.
 
     A manifest of the same run that is there already counts as ours: an earlier try whose answer was lost. So does one of any other
     run of the same process's step: that run sealed, and the database that knew of it was replaced by an older copy.
 
+    Args:
+        until: see `put_until`.
+
     Raises:
         ProposalRejected: another process's manifest is there.
-        StorageUnavailable: the store does not answer; try again later.
+        StorageUnavailable: the store does not answer, or time is over; try again later, written down anew.
     """
     path = new.path
     for pause in (0.1, 0.5, None):
         try:
-            storage.put_new(path.root.bucket, path.manifest_key, new.body)
+            storage.put_new(path.root.bucket, path.manifest_key, new.body, until)
         except AlreadyExists:
             return _existing(storage, path, new.manifest)
         except StorageUnavailable:

@@ -30,9 +30,10 @@ async def seal_next(reconciler: Reconciler) -> bool:
         StorageUnavailable, Unavailable: not one attempt's matter; it waits for its next turn.
     """
     async with reconciler.database.connection() as connection:
-        taken = await queries.take_seal(connection, seconds=_SEAL_LEASE_SECONDS)
+        taken = await queries.take_seal(connection, seconds=_SEAL_LEASE_SECONDS, served=list(reconciler.seal_turns))
     if taken is None:
         return False
+    reconciler.took_turn(taken["tenant"])
     try:
         await _seal(reconciler, taken["process_id"])
     except StorageRefused as error:
@@ -68,9 +69,10 @@ async def _seal_or_refuse(reconciler: Reconciler, current: Current) -> None:
     """All that can be refused is refused before the first manifest is put; from then on the seal is to be finished."""
     try:
         checked, sealables = await _prepared(reconciler, current)
+        until = seal.put_until()
         if not await _begin_manifest(reconciler, current, checked[0].proposal_sha256):
             return
-        datasets = await asyncio.to_thread(_put_manifests, reconciler.storage, sealables)
+        datasets = await asyncio.to_thread(_put_manifests, reconciler.storage, sealables, until)
     except ProposalRejected as error:
         await _refuse(reconciler, current, error)
         return
@@ -112,9 +114,9 @@ async def _begin_manifest(reconciler: Reconciler, current: Current, proposal_sha
         return False
 
 
-def _put_manifests(storage: Storage, sealables: Sequence[Sealable]) -> list[dict[str, object]]:
+def _put_manifests(storage: Storage, sealables: Sequence[Sealable], until: float) -> list[dict[str, object]]:
     """Put the manifests, the main dataset's first: it alone tells whether the run's seal was begun. The rows to register, in this order."""
-    return [seal.registration(each.path, *seal.put_manifest(storage, each)) for each in sealables]
+    return [seal.registration(each.path, *seal.put_manifest(storage, each, until)) for each in sealables]
 
 
 async def _refuse(reconciler: Reconciler, current: Current, error: ProposalRejected) -> None:

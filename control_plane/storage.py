@@ -1,10 +1,16 @@
 """The edge to the object store (S3). Blocking calls: run them in a thread."""
 
+import base64
+import hashlib
+import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from io import BytesIO
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -22,6 +28,9 @@ MOST_BYTES = 64 * 1024 * 1024
 """Of an object that is read whole, unless its reader says otherwise."""
 MOST_OBJECTS = 200_000
 """Of a listing, likewise: what a run may leave in its folder has no end."""
+_MOST_DELETED = 1000
+_IN_XML = re.compile(r"[\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
+"""Keys that a list to be deleted can name. A run may have written others, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,19 @@ class UnfinishedUpload:
     key: str
     upload_id: str
     begun_at: datetime
+
+
+class _Timely(BytesIO):
+    """A body that ends its request when its time is over, the client's own next tries too: its time-outs are for single steps."""
+
+    def __init__(self, body: bytes, until: float) -> None:
+        super().__init__(body)
+        self._until = until
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() >= self._until:
+            raise StorageUnavailable("it could not be put in time; it is put anew")
+        return super().read(size)
 
 
 class Storage:
@@ -102,10 +124,13 @@ class Storage:
         with _translated(bucket, key):
             return self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{size}")["Body"].read()
 
-    def put_new(self, bucket: str, key: str, body: bytes) -> None:
-        """Put an object that is not there; raises `AlreadyExists`. After a time-out it may exist all the same."""
-        with _translated(bucket, key):
-            self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ContentType="application/json")
+    def put_new(self, bucket: str, key: str, body: bytes, until: float = inf) -> None:
+        """Put an object that is not there; raises `AlreadyExists`. After a time-out it may exist all the same.
+
+        `until`: of the monotonic clock. After it no try is begun, and one that was begun is given no more of the body.
+        """
+        with _translated(bucket, key), _Timely(body, until) as sent:
+            self._client.put_object(Bucket=bucket, Key=key, Body=sent, IfNoneMatch="*", ContentType="application/json")
 
     def list(self, bucket: str, prefix: str, most: int = MOST_OBJECTS) -> list[ObjectInfo]:
         """All objects under a prefix, by key; raises `TooMuch` for more than `most`. None lie in a bucket that does not exist."""
@@ -116,11 +141,17 @@ class Storage:
                 raise TooMuch(f"there are more than {most} objects under s3://{bucket}/{prefix}")
         return found
 
-    def pages(self, bucket: str, prefix: str) -> Iterator[Sequence[ObjectInfo]]:
-        """All objects under a prefix, by key, at most a thousand at once."""
+    def pages(self, bucket: str, prefix: str, after: str = "") -> Iterator[Sequence[ObjectInfo]]:
+        """All objects under a prefix, by key, at most a thousand at once; those behind the key `after`, if one is given."""
         try:
             with _translated(bucket, prefix):
-                for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                paginator = self._client.get_paginator("list_objects_v2")
+                found = (
+                    paginator.paginate(Bucket=bucket, Prefix=prefix, StartAfter=after)
+                    if after
+                    else paginator.paginate(Bucket=bucket, Prefix=prefix)
+                )
+                for page in found:
                     yield [
                         ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
                         for item in page.get("Contents", ())
@@ -134,14 +165,16 @@ class Storage:
         for page in self.pages(bucket, prefix):
             yield from page
 
-    def unfinished_uploads(self, bucket: str, prefix: str) -> "Iterator[UnfinishedUpload]":
-        """Multipart uploads under a prefix that were begun and neither completed nor aborted."""
+    def unfinished_uploads(self, bucket: str, prefix: str) -> Iterator[Sequence[UnfinishedUpload]]:
+        """Multipart uploads under a prefix that were begun and neither completed nor aborted, at most a thousand at once."""
         try:
             with _translated(bucket, prefix):
                 for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-                    for item in page.get("Uploads", ()):
-                        if item["Key"].startswith(prefix):  # not every store heeds the prefix
-                            yield UnfinishedUpload(item["Key"], item["UploadId"], item["Initiated"])
+                    yield [
+                        UnfinishedUpload(item["Key"], item["UploadId"], item["Initiated"])
+                        for item in page.get("Uploads", ())
+                        if item["Key"].startswith(prefix)  # not every store heeds the prefix
+                    ]
         except ObjectMissing:
             return
 
@@ -163,10 +196,23 @@ class Storage:
             return
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
-        """Delete objects; those that are gone already are fine."""
-        for key in keys:
+        """Delete objects, a thousand with one request; those that are gone already are fine. After an error some may be gone."""
+        wanted = list(keys)
+        together = [key for key in wanted if _IN_XML.fullmatch(key)] if len(wanted) > 1 else []
+        for begin in range(0, len(together), _MOST_DELETED):
+            self._delete_batch(bucket, together[begin : begin + _MOST_DELETED])
+        for key in [key for key in wanted if not _IN_XML.fullmatch(key)] if together else wanted:
             with _translated(bucket, key):
                 self._client.delete_object(Bucket=bucket, Key=key)
+
+    def _delete_batch(self, bucket: str, keys: Sequence[str]) -> None:
+        with _translated(bucket, keys[0]):
+            answer = self._client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
+        for error in answer.get("Errors", ()):
+            code = error.get("Code", "")
+            if code not in ("NoSuchKey", "NoSuchVersion"):
+                kind = StorageRefused if code == "AccessDenied" else StorageUnavailable
+                raise kind(f"the object store does not delete s3://{bucket}/{error.get('Key')}: {code} {error.get('Message', '')}")
 
     def presigned_get(self, bucket: str, key: str, seconds: int) -> str:
         """A URL that reads one object, against the public endpoint."""
@@ -188,7 +234,7 @@ class Storage:
 
 
 def _client(settings: StorageSettings, endpoint: str) -> "S3Client":
-    return boto3.client(
+    client = boto3.client(
         "s3",
         endpoint_url=endpoint,
         region_name=settings.s3_region,
@@ -207,6 +253,14 @@ def _client(settings: StorageSettings, endpoint: str) -> "S3Client":
             max_pool_connections=32,
         ),
     )
+    client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
+    return client
+
+
+def _add_md5(params: dict[str, Any], **_: Any) -> None:
+    """The checksum of a list to be deleted that every store knows; the client's own is of a newer kind."""
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 @contextmanager

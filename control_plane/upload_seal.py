@@ -50,8 +50,8 @@ class Place:
 
     async def lock(self, connection: Connection) -> asyncpg.Record:
         """The upload's row, nobody else's until the transaction ends; raises `NotFound`."""
-        where = {"entity_id": self.entity_id, "data_version": self.data_version, "dataset": self.dataset}
-        row: asyncpg.Record | None = await queries.lock_upload(connection, tenant=self.tenant, id=self.upload_id, **where)
+        where = {"tenant": self.tenant, "entity_id": self.entity_id, "data_version": self.data_version, "dataset": self.dataset}
+        row: asyncpg.Record | None = await queries.lock_upload(connection, id=self.upload_id, **where, put_seconds=seal.PUT_SECONDS)
         if row is None:
             raise NotFound(f"There is no upload {self.upload_id} for {self.entity_id}/{self.data_version}/{self.dataset}.")
         return row
@@ -91,8 +91,9 @@ class UploadSeals:
             if await give_up(self._database, self._storage, place) == "sealed":
                 return
             raise
+        until = seal.put_until()
         if await self._mark(place):
-            await self._put(place, path, sealable)
+            await self._put(place, path, sealable, until)
 
     async def _begin(self, place: Place) -> asyncpg.Record | None:
         """The upload, which stays open while it is read. None: it is sealed already."""
@@ -124,9 +125,9 @@ class UploadSeals:
             await queries.begin_upload_manifest(connection, id=place.upload_id, seconds=READ_SECONDS)
             return True
 
-    async def _put(self, place: Place, path: DatasetPath, sealable: Sealable) -> None:
+    async def _put(self, place: Place, path: DatasetPath, sealable: Sealable, until: float) -> None:
         try:
-            sealed, digest = await asyncio.to_thread(seal.put_manifest, self._storage, sealable)
+            sealed, digest = await asyncio.to_thread(seal.put_manifest, self._storage, sealable, until)
         except ProposalRejected as error:
             raise NameTaken(f"The dataset exists already: {error}.") from error
         async with self._database.tenant(place.tenant) as connection:

@@ -24,13 +24,13 @@ class CancelHandler:
         self._keys = keys
         self._cluster = cluster
 
-    def __call__(self, value: bytes) -> Sequence[LauncherEvent]:
+    def __call__(self, value: bytes, read_at: float) -> Sequence[LauncherEvent]:
         """Have the job ended. If there is nothing to end, that is told at once.
 
         Where nobody may end it, nothing is told: the control plane says a cancel again until its job is known to be gone.
         """
         cancel = read(CancelCommand, value)
-        require_genuine(cancel, self._keys, "stratum:cancel")
+        require_genuine(cancel, self._keys, "stratum:cancel", read_at)
         name = name_of(cancel)
         try:
             ended = self._backend.kill(cancel, "ended at the control plane's wish")

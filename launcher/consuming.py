@@ -27,9 +27,12 @@ _SESSION_SECONDS = 10
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 
-Handler = Callable[[bytes], Sequence[LauncherEvent]]
+Handler = Callable[[bytes, float], Sequence[LauncherEvent]]
 """Does what a message asks and gives the events to tell. Raises `MessageRejected` for a message nobody can act on, and
-`NotNow` when it must be tried again. Doing it twice is the same as doing it once."""
+`NotNow` when it must be tried again. Doing it twice is the same as doing it once.
+
+It is given the message, and a time of the monotonic clock by which it had been read: what was found out later knows all that its
+sender knew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class MessageLoop:
         self._publisher = publisher
         self._beat = beat
         self._held: deque[Message] = deque()
+        self._read_at = float("-inf")
         self._fetches = True
         self._pause = _Pause()
         self._stop = Event()
@@ -123,7 +127,10 @@ class MessageLoop:
     def _take(self, consumer: Consumer) -> None:
         self._fetch_only_if_free(consumer)
         first = consumer.poll(_POLL_SECONDS)  # `consume` would wait its time-out for the batch to fill
-        for message in [first, *consumer.consume(BATCH - 1, timeout=0)] if first is not None else []:
+        messages = [first, *consumer.consume(BATCH - 1, timeout=0)] if first is not None else []
+        if messages:
+            self._read_at = time.monotonic()
+        for message in messages:
             error = message.error()
             if error is None:
                 self._held.append(message)
@@ -163,7 +170,7 @@ class MessageLoop:
 
     def _outcome(self, message: Message) -> list[Outgoing]:
         try:
-            events = self._handle(_value(message))
+            events = self._handle(_value(message), self._read_at)
         except MessageRejected as rejection:
             return [self._dead_letter(message, str(rejection))]
         except NotNow:

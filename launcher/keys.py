@@ -26,13 +26,17 @@ class JwksKeys:
         self._url = url
         self._client = client
         self._keys: PublicKeys | None = None
-        self._fetched_at = self._refresh_at = float("-inf")
+        self._asked_at = self._refresh_at = float("-inf")
 
-    def verify(self, token: str, audience: Audience) -> Claims:
+    def verify(self, token: str, audience: Audience, read_at: float) -> Claims:
         """The claims of a token that was signed for `audience`, expired or not: only the API judges expiry.
 
-        A key that is not among ours may be newer than they are: a token of it is only judged by keys that are fetched for it. So a
-        genuine message is never taken for forged while keys are changed; a forged one may wait for `REFETCH_SECONDS`.
+        A key is published before it signs, so keys that were asked for after the token was read have the one that signed it. A token of
+        a key that is not among older ones waits for such keys: a genuine message is never taken for forged while keys are changed, and
+        all that were read before a fetch are judged by it. A forged one may wait for `REFETCH_SECONDS`.
+
+        Args:
+            read_at: when the message with the token had been read, by the monotonic clock.
 
         Raises:
             KeysUnavailable: the keys cannot be fetched now, or were fetched too lately to be fetched again.
@@ -42,7 +46,9 @@ class JwksKeys:
         try:
             return keys.verify(token, audience, now=None)
         except UnknownKey as unknown:
-            left = self._fetched_at + REFETCH_SECONDS - time.monotonic()
+            if self._asked_at >= read_at:
+                raise
+            left = self._asked_at + REFETCH_SECONDS - time.monotonic()
             if left > 0:
                 raise KeysUnavailable(f"{unknown}; the keys are fetched again", retry_after_seconds=left) from unknown
         return self._fetch().verify(token, audience, now=None)
@@ -59,27 +65,30 @@ class JwksKeys:
         return self._keys
 
     def _fetch(self) -> PublicKeys:
+        asked_at = time.monotonic()
         try:
             response = self._client.get(self._url, timeout=_TIMEOUT_SECONDS)
             response.raise_for_status()
             keys = PublicKeys.from_jwks(response.json())
         except (httpx.HTTPError, ValueError, KeyError, AttributeError) as error:
             raise KeysUnavailable(f"the public keys cannot be fetched from {self._url}: {reason_of(error)}") from error
-        self._fetched_at = time.monotonic()
-        self._refresh_at = self._fetched_at + REFRESH_SECONDS
+        self._asked_at = asked_at
+        self._refresh_at = asked_at + REFRESH_SECONDS
         self._keys = keys
         return keys
 
 
-def require_genuine(message: Command | CancelCommand, keys: JwksKeys, audience: Audience, work: str | None = None) -> None:
+def require_genuine(message: Command | CancelCommand, keys: JwksKeys, audience: Audience, read_at: float, work: str | None = None) -> None:
     """Pass a message whose token was signed for exactly its attempt and, when given, for exactly its `work` (see `covered_digest`).
+
+    `read_at`: see `JwksKeys.verify`.
 
     Raises:
         MessageRejected: it is forged.
         KeysUnavailable: it cannot be judged now.
     """
     try:
-        claims = keys.verify(message.flow_token, audience)
+        claims = keys.verify(message.flow_token, audience, read_at)
     except TokenError as error:
         raise MessageRejected(f"forged: {error}") from error
     for name in ("tenant", "process_id", "step", "attempt"):

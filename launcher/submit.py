@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from contracts.catalog import Catalog
 from contracts.command import Command, covered_digest
 from contracts.errors import ImageRefused
 from contracts.event import CommandRefused, JobSubmitted, LauncherEvent
@@ -22,7 +23,7 @@ from launcher.sizing import size
 log = structlog.get_logger()
 
 CATALOG_PATIENCE_SECONDS = 180.0
-"""How long a catalog may be behind that of the API: a kubelet brings a ConfigMap up to date within two minutes."""
+"""How long a catalog may be behind that of the API, since a command was read: a kubelet brings a ConfigMap up to date in two minutes."""
 
 
 class SubmitHandler:
@@ -44,15 +45,16 @@ class SubmitHandler:
         self._cluster = cluster
         self._catalog_patience = catalog_patience
         self._images = images
+        self._unknown_to: Catalog | None = None
         self._unknown_since: dict[str, float] = {}
 
-    def __call__(self, value: bytes) -> Sequence[LauncherEvent]:
+    def __call__(self, value: bytes, read_at: float) -> Sequence[LauncherEvent]:
         """Submit the command's job. A genuine command that cannot be run is refused; whatever else is wrong is rejected."""
         command = read(Command, value)
-        require_genuine(command, self._keys, "stratum:start", covered_digest(value))
+        require_genuine(command, self._keys, "stratum:start", read_at, covered_digest(value))
         try:
             self._check_image(command)
-            return [self._submit(JobSpec.of(command, self._resources(command)))]
+            return [self._submit(JobSpec.of(command, self._resources(command, read_at)))]
         except CommandUnfit as unfit:
             log.warning("command refused", process_id=str(command.process_id), error_class=unfit.error_class, reason=str(unfit))
             stamp = attempt_stamp(self._cluster, command)
@@ -65,21 +67,25 @@ class SubmitHandler:
         except ImageRefused as refusal:
             raise CommandUnfit("IMAGE_NOT_ALLOWED", str(refusal)) from refusal
 
-    def _resources(self, command: Command) -> Resources:
+    def _resources(self, command: Command, read_at: float) -> Resources:
         """Image and entry point were pinned when the work was accepted; the catalog of today only gives sizes."""
         catalog = self._catalog.current
         action = catalog.actions.get(command.action)
         if action is None:
-            raise self._unknown(command.action)
-        self._unknown_since.pop(command.action, None)
+            raise self._unknown(catalog, command.action, read_at)
         return size(command, action, catalog.profiles[action.profile])
 
-    def _unknown(self, action: str) -> LauncherError:
-        """The API knew the action: its catalog is newer than ours, or the action was taken out since."""
-        since = self._unknown_since.setdefault(action, time.monotonic())
+    def _unknown(self, catalog: Catalog, action: str, read_at: float) -> LauncherError:
+        """The API knew the action: its catalog is newer than ours, or the action was taken out since.
+
+        Each state of our catalog is waited for once for each action, or every command of one that was taken out would hold up all that
+        are behind it. One that comes back is refused until our catalog has it.
+        """
+        if catalog is not self._unknown_to:
+            self._unknown_to, self._unknown_since = catalog, {}
+        since = self._unknown_since.setdefault(action, read_at)
         if time.monotonic() - since < self._catalog_patience:
             return CatalogBehind(f"the launcher's catalog does not have the action {action!r} yet")
-        del self._unknown_since[action]  # it may come back, and the catalog be behind once more
         return CommandUnfit("UNKNOWN_ACTION", f"the action {action!r} is in the launcher's catalog no more")
 
     def _submit(self, spec: JobSpec) -> JobSubmitted:

@@ -18,7 +18,7 @@ from control_plane.rebuild.verify import BrokenDataset, Sealed, read_sealed
 from control_plane.retirement.tombstones import BadTombstone
 from control_plane.settings import LeftoverSettings
 from control_plane.storage import Storage
-from control_plane.sweeper.folders import datasets
+from control_plane.sweeper import folders
 
 log = structlog.get_logger()
 _LONGEST_REASON = 500
@@ -79,7 +79,7 @@ async def _look_again(database: Database, storage: Storage, report: Report, tena
 
 
 def _places(storage: Storage, root: StorageRoot) -> list[DatasetPath]:
-    return [place.path for place in datasets(root, storage.walk(root.bucket, root.prefix)) if place.has_manifest]
+    return list(folders.sealed(root, storage.walk(root.bucket, root.prefix)))
 
 
 async def _read(database: Database, storage: Storage, report: Report, tenant: str, path: DatasetPath) -> Sealed | None:

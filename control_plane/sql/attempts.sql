@@ -58,13 +58,14 @@ SELECT tenant, id, :step, :attempt, :run_id, :type, :reason FROM processes WHERE
 RETURNING id;
 
 -- name: take_seal^
--- One attempt whose files are complete and that nobody else is sealing right now.
+-- One attempt whose files are complete and that nobody else is sealing right now. `served`: tenants in the order of their last turns. Who
+-- is not among them goes first, then whose turn was the longest ago; of equals, and of one tenant, what was not tried yet, then what waits longest.
 UPDATE attempts SET seal_lease_until = clock_timestamp() + make_interval(secs => :seconds)
 WHERE (process_id, step, number) IN (
     SELECT process_id, step, number FROM attempts
-    WHERE state = 'sealing' AND (seal_lease_until IS NULL OR seal_lease_until < clock_timestamp())
-    ORDER BY seal_lease_until NULLS FIRST LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING process_id;
+    WHERE state = 'sealing' AND rank = 50 AND (seal_lease_until IS NULL OR seal_lease_until < clock_timestamp())
+    ORDER BY array_position(:served::text[], tenant) NULLS FIRST, seal_lease_until NULLS FIRST, sealing_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING process_id, tenant;
 
 -- name: put_off_seal!
 -- Each wait is as long as all before it together, within bounds.

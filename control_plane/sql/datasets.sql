@@ -86,9 +86,9 @@ WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_versi
   AND state = 'open' AND expires_at > clock_timestamp() RETURNING id;
 
 -- name: lock_upload^
--- `is_being_sealed`: its manifest is being put. No try to put it lasts five minutes.
+-- `is_being_sealed`: its manifest is being put. No try to put it lasts `put_seconds`.
 SELECT u.id, u.entity_id, u.data_version, u.dataset, u.files, u.state, u.expires_at, u.manifest_put_at, t.bucket, t.prefix, clock_timestamp() AS now,
-    u.state = 'open' AND coalesce(u.manifest_put_at > clock_timestamp() - interval '5 minutes', false) AS is_being_sealed
+    u.state = 'open' AND coalesce(u.manifest_put_at > clock_timestamp() - make_interval(secs => :put_seconds), false) AS is_being_sealed
 FROM uploads u JOIN tenants t ON t.id = u.tenant
 WHERE u.tenant = :tenant AND u.id = :id AND u.entity_id = :entity_id AND u.data_version = :data_version AND u.dataset = :dataset FOR UPDATE OF u;
 

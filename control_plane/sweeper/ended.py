@@ -19,8 +19,8 @@ _BATCH = 100
 async def expire_uploads(sweeper: Sweeper, tally: Tally) -> None:
     """Free the names of uploads that were never sealed. Where a manifest may lie in the store, its word comes first."""
     async for row in _rows(sweeper, queries.expired_uploads, "expires_at", "id"):
-        if row["manifest_put_at"] is None or row["tenant"] not in tally.unreachable:
-            with apart(tally, row["tenant"], Kind.UPLOAD):
+        if row["manifest_put_at"] is None or _is_next(sweeper, tally, row["tenant"], Kind.UPLOAD):
+            with sweeper.turns.of(row["tenant"], Kind.UPLOAD), apart(tally, row["tenant"], Kind.UPLOAD):
                 place = Place(row["tenant"], row["entity_id"], row["data_version"], row["dataset"], row["id"])
                 await give_up(sweeper.database, sweeper.storage, place, _is_expired)
 
@@ -43,18 +43,24 @@ async def _rows(sweeper: Sweeper, query: Any, *order: str, **given: float) -> As
             found = query(connection, limit=_BATCH, **given, **after)
             rows = [dict(row) async for row in found]
         for row in rows:
+            sweeper.turns.beat()
             yield row
         if len(rows) < _BATCH:
             return
         after = {name: rows[-1][name] for name in order}
 
 
+def _is_next(sweeper: Sweeper, tally: Tally, tenant: str, kind: Kind) -> bool:
+    """Whether this sweep goes on with the tenant's left-overs."""
+    return tenant not in tally.unreachable and not sweeper.turns.is_over(tenant, kind)
+
+
 async def sweep_runs(sweeper: Sweeper, tally: Tally) -> None:
     """Runs whose attempt ended without a dataset, each once."""
     grace = sweeper.settings.sweep_grace_seconds
     async for row in _rows(sweeper, queries.runs_to_sweep, "ended_at", "process_id", "step", "attempt", grace_seconds=grace):
-        if row["tenant"] not in tally.unreachable:
-            with apart(tally, row["tenant"], Kind.RUN_FOLDER):
+        if _is_next(sweeper, tally, row["tenant"], Kind.RUN_FOLDER):
+            with sweeper.turns.of(row["tenant"], Kind.RUN_FOLDER), apart(tally, row["tenant"], Kind.RUN_FOLDER):
                 await _sweep_run(sweeper, tally, row)
 
 
@@ -72,8 +78,8 @@ async def sweep_uploads(sweeper: Sweeper, tally: Tally) -> None:
     """Uploads that expired, were given up or were refused, each once."""
     grace = sweeper.settings.sweep_grace_seconds
     async for row in _rows(sweeper, queries.uploads_to_sweep, "expires_at", "id", grace_seconds=grace):
-        if row["tenant"] not in tally.unreachable:
-            with apart(tally, row["tenant"], Kind.UPLOAD):
+        if _is_next(sweeper, tally, row["tenant"], Kind.UPLOAD):
+            with sweeper.turns.of(row["tenant"], Kind.UPLOAD), apart(tally, row["tenant"], Kind.UPLOAD):
                 await _sweep_upload(sweeper, tally, row)
 
 

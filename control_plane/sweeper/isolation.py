@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from control_plane.errors import StorageRefused, StorageUnavailable, Unavailable
+from control_plane.errors import StorageRefused, StorageUnavailable, TurnOver, Unavailable
 from control_plane.sweeper.tally import Kind, Size, Tally
 
 log = structlog.get_logger()
@@ -24,6 +24,10 @@ def apart(tally: Tally, tenant: str, kind: Kind) -> Iterator[None]:
         yield
     except Unavailable:
         raise
+    except TurnOver:
+        log.warning("a tenant has more to sweep than one sweep does", tenant=tenant, kind=kind.value)
+        tally.found(kind, Size())
+        tally.kept(kind, "its tenant's turn was over; a later sweep goes on with it")
     except StorageRefused as error:
         log.warning("the store refuses to have a left-over swept", tenant=tenant, kind=kind.value, error=str(error))
         tally.found(kind, Size())

@@ -13,6 +13,7 @@ async def sweep_jobs(sweeper: Sweeper, tally: Tally) -> None:
     async with sweeper.database.connection() as connection:
         rows = [row async for row in queries.list_strays(connection, grace_seconds=grace)]
     for row in rows:
+        sweeper.turns.beat()
         name = f"job {row['tenant']}/{row['process_id']}/{row['step']}/{row['attempt']} in cluster {row['cluster']}"
         tally.found(Kind.JOB, Size())
         why = _why_kept(row, grace) or (None if tally.remove else NOT_ASKED)

@@ -4,7 +4,7 @@ The store is listed first and the database asked after it: whatever was granted 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -12,14 +12,14 @@ from itertools import islice
 from contracts.layout import DatasetPath, StorageRoot
 from control_plane.database import queries
 from control_plane.sweeper.ended import count
-from control_plane.sweeper.folders import DatasetFolder, RunFolder, datasets, why_kept
+from control_plane.sweeper.folders import Piece, RunFolder, pieces, why_kept
 from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.makers import makers_of
 from control_plane.sweeper.removal import named, remove_folder
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Tally
 
-_AT_ONCE = 100
+_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,29 @@ async def sweep_folders(sweeper: Sweeper, tally: Tally, tenant: str, root: Stora
                 await remove(sweeper, tally, left)
             if tenant in tally.unreachable:
                 return
+            sweeper.turns.step()  # not behind a folder that is still there
         else:
             tally.found(left.kind, left.folder.size)
             tally.kept(left.kind, left.kept or NOT_ASKED)
 
 
 async def find(sweeper: Sweeper, tenant: str, root: StorageRoot) -> AsyncIterator[LeftOver]:
-    """The left-over folders under a root, those that stay included."""
+    """The left-over folders under a root, those that stay included.
+
+    Raises:
+        TurnOver: the tenant's next turn goes on where this one stopped.
+    """
     settings = sweeper.settings
     policy = Policy(await sweeper.now(), sweeper.grace, await sweeper.unknown_grace(), settings.sweep_unknown_folders)
-    places = datasets(root, sweeper.storage.walk(root.bucket, root.prefix))
-    while batch := await asyncio.to_thread(_some, places):
-        for place in batch:
-            for left in await _left_over(sweeper, tenant, place, policy):
-                yield left
+    found = pieces(root, sweeper.walk(root.bucket, root.prefix, sweeper.turns.goes_on_behind()))
+    while batch := await asyncio.to_thread(_some, found):
+        for piece in batch:
+            sweeper.turns.step()
+            if piece.path is not None:
+                for left in await _left_over(sweeper, tenant, piece.path, piece.runs, policy):
+                    yield left
+            sweeper.turns.reached(piece.end)
+    sweeper.turns.finished()
 
 
 async def remove(sweeper: Sweeper, tally: Tally, left: LeftOver) -> None:
@@ -72,22 +81,23 @@ async def remove(sweeper: Sweeper, tally: Tally, left: LeftOver) -> None:
     count(tally, left.kind, left.path, left.folder.run_id, await remove_folder(sweeper, left.tenant, left.path, left.folder.run_id))
 
 
-def _some(places: Iterator[DatasetFolder]) -> list[DatasetFolder]:
-    return list(islice(places, _AT_ONCE))
+def _some(found: Iterator[Piece]) -> list[Piece]:
+    return list(islice(found, _AT_ONCE))
 
 
-async def _left_over(sweeper: Sweeper, tenant: str, place: DatasetFolder, policy: Policy) -> list[LeftOver]:
-    path = place.path
+async def _left_over(sweeper: Sweeper, tenant: str, path: DatasetPath, runs: Sequence[RunFolder], policy: Policy) -> list[LeftOver]:
     async with sweeper.database.connection() as connection:
         names = {"tenant": tenant, "entity_id": path.entity_id, "data_version": path.data_version, "dataset": path.dataset}
         registered = {row["run_id"] async for row in queries.registered_runs(connection, **names)}
-        candidates = [folder for folder in place.runs if folder.run_id not in registered]
+        candidates = [folder for folder in runs if folder.run_id not in registered]
         if not candidates:
             return []
         makers = await makers_of(connection, tenant, [folder.run_id for folder in candidates])
+    has_manifest = await asyncio.to_thread(sweeper.storage.exists, path.root.bucket, path.manifest_key)
     result = []
     for folder in candidates:
-        manifest = await asyncio.to_thread(named, sweeper.storage, path, folder.run_id) if place.has_manifest else None
+        sweeper.turns.beat()
+        manifest = await asyncio.to_thread(named, sweeper.storage, path, folder.run_id) if has_manifest else None
         maker = makers.get(folder.run_id)
         if manifest is not None and manifest.sealed:
             continue

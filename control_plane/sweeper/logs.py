@@ -9,11 +9,12 @@ from uuid import UUID
 
 from contracts.layout import StorageRoot
 from control_plane.database import queries
-from control_plane.storage import ObjectInfo, Storage
+from control_plane.storage import ObjectInfo
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Size, Tally
 
 _AT_ONCE = 100
+_PIECE = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +30,34 @@ async def sweep_logs(sweeper: Sweeper, tally: Tally, tenant: str, root: StorageR
     if sweeper.settings.log_seconds is None:
         return
     ended_before = await sweeper.now() - timedelta(seconds=sweeper.settings.log_seconds)
-    logs = _logs(root, sweeper.storage)
+    logs = _logs(root, sweeper)
     while batch := await asyncio.to_thread(lambda: list(islice(logs, _AT_ONCE))):
         async with sweeper.database.connection() as connection:
             ids = [log.process_id for log in batch]
             ended = {row["id"]: row["ended_at"] async for row in queries.log_owners(connection, tenant=tenant, ids=ids)}
         for log in batch:
+            sweeper.turns.step()
             over = ended.get(log.process_id, log.newest)
             if over is not None and over < ended_before:
-                await _take(sweeper.storage, tally, root, log)
+                await _take(sweeper, tally, root, log)
 
 
-async def _take(storage: Storage, tally: Tally, root: StorageRoot, log: _Log) -> None:
+async def _take(sweeper: Sweeper, tally: Tally, root: StorageRoot, log: _Log) -> None:
     tally.found(Kind.LOG, log.size)
     if not tally.remove:
         tally.kept(Kind.LOG, NOT_ASKED)
         return
-    await asyncio.to_thread(storage.delete, root.bucket, log.keys)
+    for begin in range(0, len(log.keys), _PIECE):
+        sweeper.turns.beat()
+        await asyncio.to_thread(sweeper.storage.delete, root.bucket, log.keys[begin : begin + _PIECE])
     tally.removed(Kind.LOG, log.size, f"s3://{root.bucket}/{root.logs_prefix}{log.process_id}/")
 
 
-def _logs(root: StorageRoot, storage: Storage) -> Iterator[_Log]:
+def _logs(root: StorageRoot, sweeper: Sweeper) -> Iterator[_Log]:
     def process_of(item: ObjectInfo) -> str:
         return item.key.removeprefix(root.logs_prefix).split("/", 1)[0]
 
-    for name, group in groupby(storage.walk(root.bucket, root.logs_prefix), key=process_of):
+    for name, group in groupby(sweeper.walk(root.bucket, root.logs_prefix), key=process_of):
         items = list(group)
         try:
             process_id = UUID(name)

@@ -26,7 +26,7 @@ from control_plane.sweeper.tally import Size
 
 log = structlog.get_logger()
 _LEASE_SECONDS = 120
-_PIECE = 100
+_PIECE = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ async def remove_folder(sweeper: Sweeper, tenant: str, path: DatasetPath, run_id
     """Remove the folder of a run unless a manifest names it, or something may yet seal it.
 
     Raises:
-        StorageUnavailable: in the middle of it; the mark stays, so that nobody seals what is left.
+        StorageUnavailable, TurnOver: in the middle of it; the mark stays, so that nobody seals what is left.
     """
     key = {
         "tenant": tenant,
@@ -63,7 +63,7 @@ async def remove_folder(sweeper: Sweeper, tenant: str, path: DatasetPath, run_id
     }
     if not await _claim(sweeper, key):
         return await _why_refused(sweeper, key)
-    outcome = await asyncio.to_thread(_remove, sweeper.storage, path, run_id)
+    outcome = await asyncio.to_thread(_remove, sweeper, path, run_id)
     async with sweeper.database.connection() as connection:
         await (queries.free_folder if isinstance(outcome, Kept) else queries.folder_removed)(connection, **key)
     if isinstance(outcome, Removed):
@@ -86,9 +86,10 @@ async def _why_refused(sweeper: Sweeper, key: dict[str, Any]) -> Kept:
     return Kept("the registry says that it is sealed", sealed=True) if key["run_id"] in sealed else BUSY
 
 
-def _remove(storage: Storage, path: DatasetPath, run_id: str) -> Removed | Kept:
-    bucket, size = path.root.bucket, Size()
+def _remove(sweeper: Sweeper, path: DatasetPath, run_id: str) -> Removed | Kept:
+    storage, bucket, size = sweeper.storage, path.root.bucket, Size()
     for piece in _pieces(storage, path, run_id):
+        sweeper.turns.step()
         kept = named(storage, path, run_id)
         if kept is not None:
             if size.objects:

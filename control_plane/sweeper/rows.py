@@ -51,6 +51,7 @@ async def sweep_rows(sweeper: Sweeper, tally: Tally) -> None:
 
 async def _remove(sweeper: Sweeper, tally: Tally, rows: _Rows, seconds: float) -> None:
     while True:
+        sweeper.turns.beat()
         async with sweeper.database.transaction() as connection:
             if rows.audit:
                 await queries.open_retention(connection, seconds=seconds)

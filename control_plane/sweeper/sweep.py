@@ -32,6 +32,7 @@ async def turn(sweeper: Sweeper) -> bool:
         StorageUnavailable: of one tenant; what could be looked at was.
         Unavailable: the next turn goes on where this one stopped.
     """
+    sweeper.turns.begin()
     tally, began_at = Tally(remove=True), await sweeper.now()
     try:
         await _ended(sweeper, tally)
@@ -90,7 +91,7 @@ async def _listed(sweeper: Sweeper, tally: Tally) -> None:
         tenant = row["tenant"]
         for kind, sweep in _LISTINGS:
             if tenant not in tally.unreachable:
-                with apart(tally, tenant, kind):
+                with sweeper.turns.of(tenant, kind), apart(tally, tenant, kind):
                     await sweep(sweeper, tally, tenant, StorageRoot(row["bucket"], row["prefix"]))
     tally.check_reached()
 

@@ -1,27 +1,36 @@
 """The parts that every kind of sweeping works with."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import asyncpg
 
 from control_plane.database import Database, queries
 from control_plane.settings import LeftoverSettings, ReconcileSettings
-from control_plane.storage import Storage
+from control_plane.storage import ObjectInfo, Storage
+from control_plane.sweeper.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
 class Sweeper:
-    """Settings, database and store."""
+    """Settings, database, store, and whose turn it is."""
 
     settings: ReconcileSettings | LeftoverSettings
     database: Database
     storage: Storage
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def grace(self) -> timedelta:
         """Added to a run's time limit, or an upload's expiry."""
         return timedelta(seconds=self.settings.sweep_grace_seconds)
+
+    def walk(self, bucket: str, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        """All objects under a prefix and behind a key, page by page. Blocking."""
+        for page in self.storage.pages(bucket, prefix, after):
+            self.turns.beat()
+            yield from page
 
     async def now(self) -> datetime:
         """Database time."""

@@ -66,10 +66,10 @@ async def test_a_launcher_that_dies_in_the_middle_of_a_message(guarded: bool, em
     taken: list[bytes] = []
     stop = threading.Event()
 
-    def dies(value: bytes) -> Sequence[LauncherEvent]:
+    def dies(value: bytes, read_at: float) -> Sequence[LauncherEvent]:
         raise _Killed
 
-    def takes(value: bytes) -> Sequence[LauncherEvent]:
+    def takes(value: bytes, read_at: float) -> Sequence[LauncherEvent]:
         taken.append(value)
         stop.set()
         return []

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -77,7 +78,7 @@ async def test_nothing_is_refused_while_keys_are_changed(still: Installation, tm
 
             under_way = await Driver(client, installation, await accepted(1)).started()
             in_the_queue = await accepted(2)
-            require_genuine(under_way.command, keys, "stratum:start", _work(under_way.command))
+            require_genuine(under_way.command, keys, "stratum:start", time.monotonic(), _work(under_way.command))
             assert signer(in_the_queue) == old.id
 
             code, output = await run(installation, "signing-keys", "rotate", str(file), "--publish-seconds", "10", "--retire-seconds", "30")
@@ -115,7 +116,7 @@ async def test_nothing_is_refused_while_keys_are_changed(still: Installation, tm
 async def genuine(command: RunCommand, keys: JwksKeys) -> bool:
     """Whether the launcher takes it, or must fetch keys first; raises if it takes it for forged."""
     try:
-        require_genuine(command, keys, "stratum:start", _work(command))
+        require_genuine(command, keys, "stratum:start", time.monotonic(), _work(command))
     except KeysUnavailable:
         return False
     return True

@@ -86,11 +86,11 @@ def _dies_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool = Fals
     """The sealer dies at its PUT of that number, before it or after it."""
     working, begun = seal.put_manifest, []
 
-    def put(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
+    def put(storage: Storage, new: Sealable, until: float) -> tuple[Manifest, str]:
         begun.append(new)
         if len(begun) == number and not after:
             raise RuntimeError("the sealer dies")
-        sealed = working(storage, new)
+        sealed = working(storage, new, until)
         if len(begun) == number:
             raise RuntimeError("the sealer dies")
         return sealed

@@ -223,7 +223,7 @@ class Complete:
         assert current is not None
         (checked,) = proposals.checked(reconciler.storage, current, reconciler.settings)
         manifest = proposals.manifest(current, checked, current.now).model_copy(update=changes)
-        return seal.put_manifest(reconciler.storage, seal.sealable(checked.path, manifest))[0]
+        return seal.put_manifest(reconciler.storage, seal.sealable(checked.path, manifest), seal.put_until())[0]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -61,9 +61,9 @@ def _dies(monkeypatch: pytest.MonkeyPatch, *, after: bool) -> Iterator[None]:
     """Whoever seals an upload ends at its PUT, after it or before it."""
     working = seal.put_manifest
 
-    def put(storage: Storage, new: Sealable) -> tuple[Manifest, str]:
+    def put(storage: Storage, new: Sealable, until: float) -> tuple[Manifest, str]:
         if after:
-            working(storage, new)
+            working(storage, new, until)
         raise StorageUnavailable("nothing was heard of it")
 
     with monkeypatch.context() as patched:

@@ -67,7 +67,9 @@ async def _put_manifest(direct: Direct, command: Command) -> None:
         current = await lifecycle.lock(connection, command.process_id)
     assert current is not None
     (checked,) = proposals.checked(direct.reconciler.storage, current, direct.reconciler.settings)
-    seal.put_manifest(direct.reconciler.storage, seal.sealable(checked.path, proposals.manifest(current, checked, current.now)))
+    seal.put_manifest(
+        direct.reconciler.storage, seal.sealable(checked.path, proposals.manifest(current, checked, current.now)), seal.put_until()
+    )
 
 
 @pytest.mark.parametrize("job_was_seen", [True, False])

@@ -34,8 +34,8 @@ def main(bootstrap: str, prefix: str, jwks_url: str, jobs: str, catalog: str) ->
     with httpx.Client() as http, ProcessBackend.open(Path(jobs), 2, launch_program) as backend:
         submit = SubmitHandler(backend, JwksKeys(jwks_url, http), LiveCatalog([Path(catalog)], print), "here", images=ImageSettings())
 
-        def submit_and_die(value: bytes) -> Sequence[LauncherEvent]:
-            submit(value)
+        def submit_and_die(value: bytes, read_at: float) -> Sequence[LauncherEvent]:
+            submit(value, read_at)
             backend.changes(0)
             os.kill(os.getpid(), signal.SIGKILL)
             return []

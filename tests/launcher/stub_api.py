@@ -24,6 +24,7 @@ class Api:
         self.keys = KeyRing([Ed25519PrivateKey.generate()])
         self.up = True
         self.time_asked: list[datetime] = []
+        self.keys_asked = 0
 
     @classmethod
     @contextmanager
@@ -54,6 +55,7 @@ class Api:
             self.time_asked.append(datetime.now(UTC))
             document: object = {"now": self.time_asked[-1].isoformat()}
         else:
+            self.keys_asked += 1
             document = self.keys.jwks()
         request.send_response(200)
         request.end_headers()

@@ -40,7 +40,7 @@ class Reader:
             stop.set()
             thread.join()
 
-    def _handle(self, value: bytes) -> Sequence[LauncherEvent]:
+    def _handle(self, value: bytes, read_at: float) -> Sequence[LauncherEvent]:
         if self.backend_is_away.is_set():
             raise BackendUnavailable("the backend is away")
         if value == b"trip":
@@ -137,7 +137,7 @@ def test_told_to_end_it_finishes_the_message_in_hand_and_leaves_those_behind_it(
     first, second = Reader(kafka), Reader(kafka)
     topics = kafka.topics
 
-    def handle(value: bytes) -> Sequence[LauncherEvent]:
+    def handle(value: bytes, read_at: float) -> Sequence[LauncherEvent]:
         at_work.set()
         assert go_on.wait(60)
         first.seen.append(value)

@@ -282,6 +282,27 @@ def test_new_key_is_fetched(installation: Installation, monkeypatch: pytest.Monk
         installation.history(after, "submitted")
 
 
+@pytest.mark.parametrize("what", ["commands", "cancels"])
+def test_made_up_keys_hold_up_what_is_behind_them_once(installation: Installation, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Not once for each of them: all that are held are judged by one fetch."""
+    monkeypatch.setattr("launcher.keys.REFETCH_SECONDS", 0.2)
+    api, topics, stranger = installation.api, installation.kafka.topics, Api(0)
+    command = api.command()
+    with installation.running():
+        installation.send(command)
+        installation.history(command, "ended")
+    forged = []
+    for _ in range(30):
+        stranger.keys = KeyRing([Ed25519PrivateKey.generate()])
+        forged.append(stranger.command() if what == "commands" else stranger.cancel(command))
+    topic = topics.commands if what == "commands" else topics.cancels
+    installation.kafka.send(topic, *[each.model_dump_json().encode() for each in forged], key=b"one partition")
+    asked = api.keys_asked
+    with installation.running():
+        installation.kafka.until_dead_letters(topic, len(forged))
+    assert api.keys_asked - asked < len(forged) / 2
+
+
 def test_pauses_while_the_backend_pushes_back(installation: Installation, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     commands = [installation.api.command({"seconds": 60, "until_file": str(gate)}) for _ in range(8)]

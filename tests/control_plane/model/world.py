@@ -190,7 +190,7 @@ class World:
         """A sealer puts a manifest, the first of two if there are two, and dies before it can write that down."""
         reconciler = self.direct.reconciler
         async with reconciler.database.connection() as connection:
-            taken = await queries.take_seal(connection, seconds=0)
+            taken = await queries.take_seal(connection, seconds=0, served=[])
         if taken is None:
             return
         async with reconciler.database.transaction() as connection:
@@ -204,7 +204,7 @@ class World:
             if await queries.begin_manifest(connection, **current.key, proposal_sha256=checked.proposal_sha256) is None:
                 return
         manifest = proposals.manifest(current, checked, current.now)
-        await asyncio.to_thread(seal.put_manifest, reconciler.storage, seal.sealable(checked.path, manifest))
+        await asyncio.to_thread(seal.put_manifest, reconciler.storage, seal.sealable(checked.path, manifest), seal.put_until())
 
     # -- the end ---------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What the API server refuses in one tenant's namespace holds up nobody else, and its sender is told."""
 
+import time
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from contracts.event import CommandRefused, JobEnded, JobSubmitted, LauncherEven
 from contracts.images import ImageSettings
 from contracts.live_catalog import LiveCatalog
 from launcher.cancel import CancelHandler
-from launcher.errors import BackendUnavailable, CatalogBehind
+from launcher.errors import BackendUnavailable
 from launcher.job import JobSpec
 from launcher.keys import JwksKeys
 from launcher.kubernetes.backend import KubernetesBackend
 from launcher.observe import DatabaseClock, Observer
 from launcher.submit import SubmitHandler
 from tests.launcher.kubernetes.stub_server import WEBHOOK_AWAY, Server, a_job, status
-from tests.launcher.samples import RESOURCES, eventually
+from tests.launcher.samples import RESOURCES
 from tests.launcher.stub_api import Api
 from tests.launcher.test_messages import CATALOG
 
@@ -37,22 +37,16 @@ class Launcher:
 
     def __init__(self, backend: KubernetesBackend, api: Api, http: httpx.Client, catalog: LiveCatalog) -> None:
         self.api = api
-        self._submit = SubmitHandler(backend, JwksKeys(api.jwks_url, http), catalog, "here", 0.2, images=ImageSettings())
+        self._submit = SubmitHandler(backend, JwksKeys(api.jwks_url, http), catalog, "here", images=ImageSettings())
         self._cancel = CancelHandler(backend, JwksKeys(api.jwks_url, http), "here")
-
-    def try_now(self, command: Command) -> LauncherEvent | None:
-        """None: the command waits for the catalog."""
-        with suppress(CatalogBehind):
-            return self.submit("acme", command)
-        return None
 
     def submit(self, tenant: str, command: Command | None = None) -> LauncherEvent:
         command = command or self.api.command(tenant=tenant)
-        (event,) = self._submit(command.model_dump_json().encode())
+        (event,) = self._submit(command.model_dump_json().encode(), time.monotonic())
         return event
 
     def cancel(self, ref: AttemptRef) -> list[LauncherEvent]:
-        return list(self._cancel(self.api.cancel(ref).model_dump_json().encode()))
+        return list(self._cancel(self.api.cancel(ref).model_dump_json().encode(), time.monotonic()))
 
 
 @pytest.fixture
@@ -139,13 +133,3 @@ def test_a_job_that_may_not_be_removed_keeps_no_other(
         observer.remove_stored()
     assert "DELETE two/jobs" in server.asked
     assert len([event for event in told if isinstance(event, JobEnded)]) == 2
-
-
-def test_an_action_that_was_refused_once_is_waited_for_again(launcher: Launcher) -> None:
-    """It was taken out of the catalog, and put in again: once more this catalog may be the one that is behind."""
-    command = launcher.api.command(tenant="acme", action="unheard_of")
-    for _ in range(2):
-        assert launcher.try_now(command) is None
-        refused = eventually(lambda: launcher.try_now(command), "the refusal")
-        assert isinstance(refused, CommandRefused)
-        assert refused.error_class == "UNKNOWN_ACTION"

@@ -23,34 +23,50 @@ _GAP = "here is the gap"
 
 @dataclass(frozen=True)
 class Kind:
-    """What is read, within what bounds, and which parts of a good one are replaced."""
+    """What is read, within what bounds, and which parts of a good one are replaced: each by fillings that begin with one of these."""
 
     reader: Any
     bounds: Bounds
     example: str
-    places: tuple[str, ...]
+    places: Mapping[str, str]
 
 
-_CONTENT = ("files", "files.0", "column_statistics", "quality")
 KINDS: Mapping[str, Kind] = {
     "proposal": Kind(
         Proposal,
         reading.DOCUMENT,
         "proposal/good-mission.json",
-        ("", "datasets", "datasets.0", "code_version", *(f"datasets.0.{part}" for part in _CONTENT)),
+        {
+            "": '[{"',
+            "datasets": "[",
+            "datasets.0": "{",
+            "datasets.0.files": "[",
+            "datasets.0.files.0": "{",
+            "datasets.0.column_statistics": "{",
+            "datasets.0.quality": '[{"',
+            "code_version": '"',
+        },
     ),
     "manifest": Kind(
-        Manifest, reading.DOCUMENT, "manifest/good-mission.json", ("inputs", "parameters", "columns.0", "partition_columns", "location")
+        Manifest,
+        reading.DOCUMENT,
+        "manifest/good-mission.json",
+        {"inputs": "[", "parameters.a": '[{"', "partition_columns": "[", "columns.0": "{"},
     ),
     "command": Kind(
-        Command, reading.MESSAGE, "command/good-mission.json", ("", "inputs", "inputs.0", "output", "parameters", "process_chain", "image")
+        Command,
+        reading.MESSAGE,
+        "command/good-mission.json",
+        {"": '[{"', "inputs": "[", "inputs.0": "{", "output": "{", "parameters.a": '[{"', "process_chain": "["},
     ),
-    "cancel": Kind(CancelCommand, reading.MESSAGE, "cancel/good-mission.json", ("", "flow_token")),
-    "relist": Kind(launcher_event, reading.MESSAGE, "event/good-relist-unseen.json", ("", "live", "live.0", "unseen", "type")),
-    "submitted": Kind(launcher_event, reading.MESSAGE, "event/good-submitted-mission.json", ("", "resource_profile", "job_name")),
-    "pending": Kind(launcher_event, reading.MESSAGE, "event/good-pending.json", ("", "cause")),
-    "ended": Kind(launcher_event, reading.MESSAGE, "event/good-ended-completed.json", ("", "message", "outcome")),
-    "refused": Kind(launcher_event, reading.MESSAGE, "event/good-refused.json", ("", "error_class", "message")),
+    "cancel": Kind(CancelCommand, reading.MESSAGE, "cancel/good-mission.json", {"": '[{"', "flow_token": '"'}),
+    "relist": Kind(
+        launcher_event, reading.MESSAGE, "event/good-relist-unseen.json", {"": '[{"', "live": "[", "live.0": "{", "unseen": "["}
+    ),
+    "submitted": Kind(launcher_event, reading.MESSAGE, "event/good-submitted-mission.json", {"resource_profile": "{", "job_name": '"'}),
+    "pending": Kind(launcher_event, reading.MESSAGE, "event/good-pending.json", {"": "{", "cause": '"'}),
+    "ended": Kind(launcher_event, reading.MESSAGE, "event/good-ended-completed.json", {"": "{", "outcome": '"'}),
+    "refused": Kind(launcher_event, reading.MESSAGE, "event/good-refused.json", {"": "{", "message": '"'}),
 }
 DEEP = '{"a":' * 60 + "0" + "}" * 60
 FILLINGS: Mapping[str, tuple[str, str, str]] = {
@@ -62,7 +78,7 @@ FILLINGS: Mapping[str, tuple[str, str, str]] = {
     "objects in objects": ("[", '{"a":{}},', "0]"),
     "texts": ("[", '"%06x",', "0]"),
     "deep": ("[", f"{DEEP},", "0]"),
-    "too deep": ("", "[", ""),
+    "too deep": ("[", "[", "]"),
     "fields": ("{", '"%06x":0,', '"z":0}'),
     "fields of texts": ("{", '"%06x":"v%06x",', '"z":0}'),
     "fields of objects": ("{", '"%06x":{"min":[],"max":[]},', '"z":0}'),
@@ -90,14 +106,15 @@ def bodies(kind: Kind) -> Iterator[tuple[str, bytes]]:
     for name, (begin, item, end) in FILLINGS.items():
         size = len(item) + 4 * item.count("%06x")  # each becomes six characters
         most = (kind.bounds.most_bytes - slack) // size
-        number = min(most, (kind.bounds.most_values - slack) // max(reading.values(item.encode()), 1))
-        if "," not in item and item != "a":
-            number = most // 4
-        for filled in (_filled(item, number), *([_filled(item, number // 4)] if item == "a" else [])):
-            for place, (head, tail) in frames.items():
+        if begin[0] == '"' and name != "a text":
+            most //= 4
+        filled = _filled(item, min(most, (kind.bounds.most_values - slack) // max(reading.values(item.encode()), 1)))
+        for place, (head, tail) in frames.items():
+            if begin[0] in kind.places[place]:
                 yield f"{place or 'all of it'}: {name}", b"".join((head, begin.encode(), filled, end.encode(), tail))
-    head, tail = frames[kind.places[0]]
-    yield "far too many", head + b"[" + b"{}," * ((kind.bounds.most_bytes - slack) // 3) + b"0]" + tail
+    head, tail = frames[next(iter(frames))]
+    yield "far too many objects", head + b"[" + b"{}," * ((kind.bounds.most_bytes - slack) // 3) + b"0]" + tail
+    yield "far too wide a text", head + '"\N{GRINNING FACE}'.encode() + b"a" * (kind.bounds.most_bytes - slack) + b'"' + tail
 
 
 def _filled(item: str, number: int) -> bytes:

@@ -156,7 +156,7 @@ async def test_a_thousand_that_stay_hide_nothing_behind_them(quiet: Quiet) -> No
         )
         await sql.execute(
             "INSERT INTO retirements (tenant, entity_id, data_version, dataset, retired_at, retired_by, reason)"
-            " SELECT tenant, entity_id, data_version, dataset, now() - interval '30 days' - (dataset <> 'source')::integer * interval '1 day',"
+            " SELECT tenant, entity_id, data_version, dataset, now() - make_interval(days => 30 + (dataset <> 'source')::integer),"
             " 'key x', 'old' FROM datasets"
         )
         size = await sql.fetchval("SELECT sum(bytes) FROM datasets")

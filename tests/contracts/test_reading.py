@@ -83,7 +83,7 @@ def test_whatever_was_accepted_makes_a_command_that_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("text", "is_read"),
-    [("a" * 900, True), ("é" * 400, False), ("é" * 200, True), ("\N{GRINNING FACE}" * 100, False), (r"\u0041" * 60, False)],,
+    [("a" * 900, True), ("é" * 400, False), ("é" * 200, True), ("\N{GRINNING FACE}" * 100, False), (r"\u0041" * 60, False)],
 )
 def test_a_text_counts_as_what_it_takes_in_memory(text: str, is_read: bool) -> None:
     bounds = reading.Bounds(most_bytes=1000, most_values=10)

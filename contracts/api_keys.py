@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from contracts.model import Sent, Tolerant
+from contracts.model import Contract, Tolerant
 
 Role = Literal["viewer", "operator", "admin"]
 """What a credential may do; each role may do all that the one before it may."""
@@ -20,7 +20,7 @@ Grace = Annotated[int, Field(strict=True, ge=0, le=30 * 86_400, description="Sec
 DEFAULT_GRACE_SECONDS = 86_400
 
 
-class KeyRequest(Sent):
+class KeyRequest(Contract):
     """A key to be made."""
 
     name: KeyName = Field(description="Your words for who uses it.")
@@ -28,7 +28,7 @@ class KeyRequest(Sent):
     expires_in_seconds: Life | None = Field(default=None, description="Never, if left out.")
 
 
-class KeyRotation(Sent):
+class KeyRotation(Contract):
     """How a key is replaced."""
 
     grace_seconds: Grace = DEFAULT_GRACE_SECONDS

@@ -6,12 +6,12 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from contracts.command import Sha256
 from contracts.identifiers import Identifier
-from contracts.model import Contract, Count, Ordinal, Sent, Text, Timestamp, Words
+from contracts.model import Contract, Count, Ordinal, Text, Timestamp, Words
 
 ERROR_CLASS_PATTERN = r"^[A-Z][A-Z0-9_.]*$"
 
 
-class Progress(Sent):
+class Progress(Contract):
     """How far a run is."""
 
     fraction: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
@@ -23,14 +23,14 @@ class Progress(Sent):
     )
 
 
-class ProposalRef(Sent):
+class ProposalRef(Contract):
     """Where the run's proposal lies and what its bytes hash to."""
 
     key: Annotated[Text, Field(max_length=1024)]
     sha256: Sha256
 
 
-class RunError(Sent):
+class RunError(Contract):
     """Why a run failed. `class` is Spark's error class, or one of Stratum's own in the same notation."""
 
     class_: Annotated[str, Field(alias="class", max_length=200, pattern=ERROR_CLASS_PATTERN)]
@@ -53,7 +53,7 @@ def _needs(callback_type: str, field: str) -> dict[str, Any]:
     }
 
 
-class Callback(Sent):
+class Callback(Contract):
     """One report of a run. `sequence` grows by one with each report of the run; a report that was seen already changes nothing."""
 
     model_config = ConfigDict(json_schema_extra={"allOf": [_needs(*pair) for pair in _NEEDED.items()]})

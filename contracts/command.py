@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from contracts.identifiers import Identifier, ProcessId, Tenant
 from contracts.layout import STORAGE_ROOT_PATTERN
-from contracts.model import Contract, Count, HttpAddress, Ordinal, Sent, Text, Timestamp, Tolerant, Uuid, sha256_of
+from contracts.model import Contract, Count, HttpAddress, Ordinal, Text, Timestamp, Tolerant, Uuid, sha256_of
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 MemorySize = Annotated[
@@ -33,7 +33,7 @@ StorageRootUri = Annotated[
 ]
 
 
-class ResourceProfile(Sent):
+class ResourceProfile(Contract):
     """What a run gets. Every field may be left out: it is then sized from the data, within the bounds of the action's profile."""
 
     driver_cores: Annotated[int, Field(strict=True, ge=1, le=64)] | None = None
@@ -81,7 +81,7 @@ class Command(AttemptRef):
     action_revision: Sha256
     image: Text
     entry_point: Text = Field(description="Python module of the image that the driver runs.", examples=["spark_jobs"])
-    inputs: Annotated[tuple[InputDataset, ...], Field(min_length=1)]
+    inputs: Annotated[tuple[InputDataset, ...], Field(min_length=1, fail_fast=True)]
     output: DatasetName
     rejected_output: DatasetName | None = Field(default=None, description="Where refused rows go, when the request asks for it.")
     storage_root: StorageRootUri

@@ -5,6 +5,10 @@ class ContractError(Exception):
     """Something breaks one of the contracts."""
 
 
+class Unreadable(ContractError):
+    """A document or a message is none of its kind, or is more than anybody reads. The message names fields, never what is in them."""
+
+
 class CatalogError(ContractError):
     """A catalog file is missing, unreadable or wrong. The message names the file and the field."""
 

@@ -70,9 +70,9 @@ class Relist(_Event):
 
     type: Literal["relist"] = "relist"
     began_at: Timestamp = Field(description="Database time, asked from the control plane before the listing began.")
-    live: tuple[AttemptRef, ...] = Field(description="Attempts whose job exists, pending or running.")
+    live: tuple[AttemptRef, ...] = Field(fail_fast=True, description="Attempts whose job exists, pending or running.")
     unseen: tuple[Tenant, ...] = Field(
-        default=(), description="Tenants whose jobs could not be listed: nothing of theirs is lost by this list."
+        default=(), fail_fast=True, description="Tenants whose jobs could not be listed: nothing of theirs is lost by this list."
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, StringConstraints
 from contracts.command import ResourceProfile, Sha256
 from contracts.identifiers import Identifier
 from contracts.manifest import Manifest
-from contracts.model import Sent, StorableObject, Tolerant, at_most
+from contracts.model import Contract, StorableObject, Tolerant, at_most
 from contracts.states import AttemptState, ProcessState
 from contracts.tombstone import Reason
 from contracts.webhook import CallbackUrl
@@ -20,7 +20,7 @@ MOST_FILES = 10_000
 Label = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00]*$")]
 
 
-class ProcessRequest(Sent):
+class ProcessRequest(Contract):
     """Run one action on one data version."""
 
     entity_id: Identifier
@@ -261,7 +261,7 @@ class Dataset(Manifest):
     urls: tuple[FileUrl, ...]
 
 
-class RetireRequest(Sent):
+class RetireRequest(Contract):
     """Why a dataset is retired."""
 
     reason: Reason = Field(examples=["asked for by the customer, ticket 4711"])
@@ -292,7 +292,7 @@ class Retirement(Tolerant):
     made_from_it: list[DatasetRef] = Field(description="Datasets that were made from it: they stay, and cannot be reproduced without it.")
 
 
-class UploadFile(Sent):
+class UploadFile(Contract):
     """A file that the caller wants to upload."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.parquet$")] = Field(examples=["part-00000.parquet"])
@@ -300,7 +300,7 @@ class UploadFile(Sent):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class UploadRequest(Sent):
+class UploadRequest(Contract):
     """The files of a dataset to be."""
 
     model_config = {

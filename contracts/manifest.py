@@ -27,7 +27,7 @@ class Manifest(DatasetContent):
     action: Identifier | None
     action_revision: Sha256 | None
     parameters: dict[str, Any]
-    inputs: tuple[InputDataset, ...]
+    inputs: Annotated[tuple[InputDataset, ...], Field(fail_fast=True)]
     image: Text | None
     code_version: Text | None
     spark_version: Text | None

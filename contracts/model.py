@@ -19,40 +19,40 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
+_MOST_UNKNOWN = 20
+
 
 class Contract(BaseModel):
-    """Immutable; unknown fields are refused, so that a typo never passes for a setting."""
+    """Immutable; unknown fields are refused, so that a typo never passes for a setting.
+
+    Very many unknown fields are one error: to tell each would cost far more than to send them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_unknown_fields(cls, value: Any) -> Any:
+        known = cls.__pydantic_fields__
+        if isinstance(value, dict) and len(value) > len(known) + _MOST_UNKNOWN and cls.model_config["extra"] == "forbid":
+            raise ValueError(
+                f"has {len(value)} fields, and may have only {', '.join(field.alias or name for name, field in known.items())}"
+            )
+        return value
 
 
 class Tolerant(Contract):
     """A message read by a part that may be older than its writer during an upgrade: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-_MOST_UNKNOWN = 20
-
-
-class Sent(Contract):
-    """A part of what callers send. Very many unknown fields are one error: to tell each would cost far more than to send them."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_few_unknown_fields(cls, value: Any) -> Any:
-        known = cls.model_fields
-        if isinstance(value, dict) and len(value) > len(known) + _MOST_UNKNOWN:
-            raise ValueError(
-                f"has {len(value)} fields, and may have only {', '.join(field.alias or name for name, field in known.items())}"
-            )
-        return value
 
 
 def at_most(most: int) -> BeforeValidator:
@@ -64,6 +64,16 @@ def at_most(most: int) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def _one_by_one(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    if not isinstance(value, dict):
+        return handler(value)
+    return {name: read for key, item in value.items() for name, read in handler({key: item}).items()}
+
+
+FIRST_WRONG_ENDS_IT = WrapValidator(_one_by_one)
+"""Of an object whose fields have names of their own: what `fail_fast` is to a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +142,22 @@ _LARGEST = 1e38
 """No column holds more; and a database gives back 1e38 and what is larger with all its digits, as another kind of number."""
 
 
-def _check_storable(value: Any, depth: int = 0) -> None:
+def _check_storable(value: Any, depth: int = 0) -> int:
+    """Refuse what cannot be stored; returns how many bytes it has as JSON at the least."""
     if depth > _MOST_NESTED:
         raise ValueError(f"must be nested at most {_MOST_NESTED} levels deep")
     match value:
         case str():
             if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
                 raise ValueError("must hold neither NUL characters nor half surrogate pairs")
+            return len(value)
         case int() | float() if not -_LARGEST < value < _LARGEST:  # neither is NaN
             raise ValueError(f"must hold only numbers between -{_LARGEST:g} and {_LARGEST:g}")
         case dict():
-            for key, child in value.items():
-                _check_storable(key, depth)
-                _check_storable(child, depth + 1)
+            return sum(_check_storable(key, depth) + _check_storable(child, depth + 1) + 1 for key, child in value.items())
         case list():
-            for child in value:
-                _check_storable(child, depth + 1)
+            return sum(_check_storable(child, depth + 1) + 1 for child in value)
+    return 1
 
 
 def _digits_more(value: Any) -> int:
@@ -163,8 +173,7 @@ def _digits_more(value: Any) -> int:
 
 
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
-    _check_storable(value)
-    if len(canonical_json(value)) + _digits_more(value) > _MOST_BYTES:
+    if _check_storable(value) > _MOST_BYTES or len(canonical_json(value)) + _digits_more(value) > _MOST_BYTES:
         raise ValueError(f"must have at most {_MOST_BYTES} bytes as JSON: it goes into a message")
     return value
 

@@ -7,7 +7,10 @@ from pydantic import Field, field_validator
 
 from contracts.command import AttemptRef, DatasetName, Sha256
 from contracts.identifiers import Identifier
-from contracts.model import Contract, ContractVersion, Count, StorableObject, Text
+from contracts.model import FIRST_WRONG_ENDS_IT, Contract, ContractVersion, Count, StorableObject, Text, at_most
+
+MOST_DATASET_FILES = 100_000
+_MOST_COLUMNS = 100_000
 
 _LONGEST_BOUND = 256
 _LARGEST_NUMBER = sys.float_info.max
@@ -49,13 +52,15 @@ class ColumnStatistics(Contract):
 class DatasetContent(Contract):
     """Everything about the rows of a dataset; shared by proposal and manifest."""
 
-    files: tuple[DataFile, ...]
+    files: Annotated[tuple[DataFile, ...], Field(max_length=MOST_DATASET_FILES, fail_fast=True), at_most(MOST_DATASET_FILES)]
     rows: Count
     bytes: Count
-    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
+    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=_MOST_COLUMNS, fail_fast=True), at_most(_MOST_COLUMNS)]
     schema_fingerprint: Sha256
-    column_statistics: dict[Text, ColumnStatistics] = {}
-    partition_columns: tuple[Text, ...] = ()
+    column_statistics: Annotated[
+        dict[Text, ColumnStatistics], Field(max_length=_MOST_COLUMNS), at_most(_MOST_COLUMNS), FIRST_WRONG_ENDS_IT
+    ] = {}
+    partition_columns: Annotated[tuple[Text, ...], Field(fail_fast=True)] = ()
     content_fingerprint: Text | None = Field(
         default=None, description="Independent of row order, files and partitions; null for uploads, whose rows nobody has read."
     )
@@ -85,7 +90,7 @@ class Proposal(Contract):
     made_by: AttemptRef
     run_id: Identifier
     entity_id: Identifier
-    datasets: Annotated[tuple[ProposedDataset, ...], Field(min_length=1)]
+    datasets: Annotated[tuple[ProposedDataset, ...], Field(min_length=1, fail_fast=True)]
     metrics: RunMetrics
     code_version: Text
     spark_version: Text

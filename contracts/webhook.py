@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field
 
-from contracts.model import HttpAddress, Sent, Tolerant
+from contracts.model import Contract, HttpAddress, Tolerant
 
 _NUMERIC_HOST = re.compile(r"(?i)https?://(?:[^/?#]*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?(?::[0-9]*)?(?:[/?#].*)?")
 _PLAIN_IPV4 = re.compile(r"(?i)https?://(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})(?::[0-9]*)?(?:[/?#].*)?")
@@ -71,7 +71,7 @@ class WebhookSecrets(Tolerant):
     items: list[WebhookSecret]
 
 
-class SecretRotation(Sent):
+class SecretRotation(Contract):
     """How to replace the secret."""
 
     keep_seconds: Annotated[int, Field(strict=True, ge=0, le=30 * 86_400, description="How long the replaced one still signs, beside.")] = (

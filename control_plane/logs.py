@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from contracts.http import LogChunk
 from contracts.layout import LOG_END_NAME
+from control_plane.errors import ObjectMissing
 from control_plane.storage import Storage
 
 MOST_BYTES = 1 << 20
+MOST_OBJECTS = 200_000
+"""Of one attempt. A run may put objects there too; what lies behind so many is no log of ours."""
 PATIENCE_SECONDS = 60.0
 """How long after its end an attempt's log is waited for. A pod that is lost with its node never finishes it."""
 
@@ -29,19 +33,25 @@ def read(storage: Storage, sources: Sequence[LogSource], offset: int, *, ended: 
     position = 0
     taken: list[bytes] = []
     for source in sources:
-        listed = storage.list(source.bucket, source.prefix)
-        for chunk in (each for each in listed if each.key.endswith(".log")):
-            begin, position = position, position + chunk.size
-            if position <= offset:
+        is_whole = source.given_up
+        for item in islice(storage.walk(source.bucket, source.prefix), MOST_OBJECTS):
+            is_whole = is_whole or item.key == source.prefix + LOG_END_NAME
+            if not item.key.endswith(".log"):
+                continue
+            begin, position = position, position + item.size
+            if position <= max(offset, begin):  # read already, or empty
                 continue
             room = MOST_BYTES - sum(map(len, taken))
             if room <= 0:
                 return _chunk(taken, offset, complete=False)
             skipped = max(offset - begin, 0)
-            taken.append(storage.part(source.bucket, chunk.key, skipped, room))
-            if chunk.size - skipped > room:  # whoever wrote it made it larger than our own shippers do
+            try:
+                taken.append(storage.part(source.bucket, item.key, skipped, room))
+            except ObjectMissing:  # logs are being swept: what is behind it goes too
+                return _chunk(taken, offset, complete=ended)
+            if item.size - skipped > room:  # whoever wrote it made it larger than our own shippers do
                 return _chunk(taken, offset, complete=False)
-        if not source.given_up and all(each.key != source.prefix + LOG_END_NAME for each in listed):
+        if not is_whole:
             return _chunk(taken, offset, complete=False)
     return _chunk(taken, offset, complete=ended)
 

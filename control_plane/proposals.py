@@ -4,19 +4,18 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import ValidationError
-
 from contracts.command import DatasetName, InputDataset
+from contracts.errors import Unreadable
 from contracts.layout import PROPOSAL_NAME, DatasetPath
 from contracts.manifest import Manifest, schema_fingerprint
 from contracts.proposal import DatasetContent, Proposal, ProposedDataset
+from contracts.reading import DOCUMENT, read
 from control_plane.errors import ObjectMissing, ProposalRejected, TooMuch
 from control_plane.lifecycle import Current
 from control_plane.settings import ProposalLimits
 from control_plane.storage import ObjectInfo, Storage
 
 _MARKERS = ("_SUCCESS", PROPOSAL_NAME)
-_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,6 @@ def _read(storage: Storage, current: Current, run_id: str, most: int) -> tuple[P
     if current.proposal_sha256 not in (None, digest):
         raise ProposalRejected("the proposal is not the one that the run reported")
     try:
-        return Proposal.model_validate_json(body), digest
-    except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]["msg"]
-        raise ProposalRejected(f"the proposal is not readable: {problem[:_LONGEST_REASON]}") from error
+        return read(Proposal, body, DOCUMENT), digest
+    except Unreadable as error:
+        raise ProposalRejected(f"the proposal is not readable: {error}") from error

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from confluent_kafka import Message
-from pydantic import ValidationError
 
+from contracts import reading
+from contracts.errors import Unreadable
 from contracts.event import JobEnded, LauncherEvent, launcher_event
 from contracts.pulse import Pulse
 from contracts.topics import dead_letter
@@ -91,9 +92,9 @@ async def _events(reconciler: Reconciler, stop: asyncio.Event) -> None:
 
 async def _handle(reconciler: Reconciler, subscriber: Subscriber, dead_letters: Publisher, message: Message, stop: asyncio.Event) -> None:
     try:
-        event = launcher_event.validate_json(message.value() or b"")
-    except ValidationError as error:
-        await _bury(reconciler, subscriber, dead_letters, message, str(error.errors()[0]["msg"]), stop)
+        event = reading.read(launcher_event, message.value() or b"", reading.MESSAGE)
+    except Unreadable as error:
+        await _bury(reconciler, subscriber, dead_letters, message, f"unreadable: {error}", stop)
         return
     metrics.EVENTS.labels(event.type).inc()
     while not stop.is_set():

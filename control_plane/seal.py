@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
-
+from contracts.errors import Unreadable
 from contracts.layout import DatasetPath
 from contracts.manifest import Manifest
+from contracts.reading import DOCUMENT, check_bounds, read
 from control_plane.errors import AlreadyExists, ObjectMissing, ProposalRejected, StorageUnavailable, TooMuch
-from control_plane.storage import MOST_BYTES, Storage
+from control_plane.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,10 @@ def sealable(path: DatasetPath, manifest: Manifest) -> Sealable:
         ProposalRejected: it is larger than its readers read.
     """
     body = manifest.to_bytes()
-    if len(body) > MOST_BYTES:
-        raise ProposalRejected(f"its manifest would have {len(body)} bytes, more than the {MOST_BYTES} that are read: write fewer files")
+    try:
+        check_bounds(body, DOCUMENT)
+    except Unreadable as error:
+        raise ProposalRejected(f"nobody could read its manifest: {error}; write fewer files") from error
     return Sealable(path, manifest, body)
 
 
@@ -90,8 +92,8 @@ def find_manifest(storage: Storage, path: DatasetPath, process_id: UUID | None, 
     """What this very run, or upload (`process_id` None), has sealed at `path`, with the hash of its bytes. None: nothing, or another's."""
     try:
         body = storage.get(path.root.bucket, path.manifest_key)
-        found = Manifest.model_validate_json(body)
-    except (ObjectMissing, ValidationError, TooMuch):
+        found = read(Manifest, body, DOCUMENT)
+    except (ObjectMissing, Unreadable, TooMuch):
         return None
     return (found, _digest(body)) if (found.process_id, found.run_id) == (process_id, run_id) else None
 
@@ -120,12 +122,9 @@ def registration(path: DatasetPath, manifest: Manifest, digest: str, upload_id: 
 def _existing(storage: Storage, path: DatasetPath, mine: Manifest) -> tuple[Manifest, str]:
     try:
         body = storage.get(path.root.bucket, path.manifest_key)
-        found = Manifest.model_validate_json(body)
-    except (ObjectMissing, TooMuch) as error:
+        found = read(Manifest, body, DOCUMENT)
+    except (ObjectMissing, TooMuch, Unreadable) as error:
         raise ProposalRejected(f"{path.uri(path.manifest_key)} exists and is not a manifest: {error}") from error
-    except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]["msg"][:500]
-        raise ProposalRejected(f"{path.uri(path.manifest_key)} exists and is not a manifest: {problem}") from error
     same_run = (found.process_id, found.run_id) == (mine.process_id, mine.run_id)
     if not same_run and not _is_of_same_step(found, mine):
         raise ProposalRejected(f"{path.uri(path.manifest_key)} was sealed by run {found.run_id} of process {found.process_id}")

@@ -9,6 +9,8 @@ from contracts.catalog import DEFAULT_FOLDER, DEFAULT_IMAGE, CatalogFolders
 from contracts.images import ImageSettings
 from contracts.kafka_security import KafkaSecurity
 from contracts.model import HttpAddress
+from contracts.proposal import MOST_DATASET_FILES
+from contracts.reading import DOCUMENT
 from contracts.topics import Topics
 from contracts.trust import CaBundle
 from control_plane.oidc_settings import OidcSettings
@@ -177,8 +179,8 @@ class ProposalLimits(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STRATUM_", frozen=True)
 
-    max_proposal_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
-    max_dataset_files: Annotated[int, Field(ge=1)] = 100_000
+    max_proposal_bytes: Annotated[int, Field(ge=1024, le=DOCUMENT.most_bytes)] = DOCUMENT.most_bytes
+    max_dataset_files: Annotated[int, Field(ge=1, le=MOST_DATASET_FILES)] = MOST_DATASET_FILES
 
 
 class ReconcileSettings(DatabaseSettings, KafkaSettings, StorageSettings, TimingSettings, WatchSettings, SweepSettings, ProposalLimits):

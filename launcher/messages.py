@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from typing import TypedDict, TypeVar
 from uuid import UUID
 
-from pydantic import ValidationError
-
+from contracts import reading
 from contracts.command import AttemptRef, CancelCommand, Command
+from contracts.errors import Unreadable
 from contracts.identifiers import new_id
 from launcher.errors import MessageRejected
 
@@ -20,11 +20,9 @@ def read(kind: type[M], value: bytes) -> M:
         MessageRejected: it is none of that kind. The reason names the fields, never their values: one is a token.
     """
     try:
-        return kind.model_validate_json(value)
-    except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False, include_context=False)
-        first = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'message'}: {each['msg']}" for each in problems[:5])
-        raise MessageRejected(f"unreadable: {first}") from error
+        return reading.read(kind, value, reading.MESSAGE)
+    except Unreadable as error:
+        raise MessageRejected(f"unreadable: {error}") from error
 
 
 class Stamp(TypedDict):

@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
-from pydantic import ValidationError
-
+from contracts.errors import Unreadable
 from contracts.layout import DatasetPath
 from contracts.manifest import Manifest, schema_fingerprint
+from contracts.reading import DOCUMENT, read
 from contracts.tombstone import Tombstone
 from control_plane.errors import ControlPlaneError
 from control_plane.retirement.tombstones import read_tombstone
@@ -39,9 +39,9 @@ def read_sealed(storage: Storage, tenant: str, path: DatasetPath) -> Sealed:
     """
     body = storage.get(path.root.bucket, path.manifest_key)
     try:
-        manifest = Manifest.model_validate_json(body)
-    except ValidationError as error:
-        raise BrokenDataset(f"the manifest cannot be read: {error.errors()[0]['msg']}") from error
+        manifest = read(Manifest, body, DOCUMENT)
+    except Unreadable as error:
+        raise BrokenDataset(f"the manifest cannot be read: {error}") from error
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
     _check_place(tenant, path, manifest)
     _check_maker(manifest)

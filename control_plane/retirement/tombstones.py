@@ -1,11 +1,13 @@
 """The edge to `_retired.json`."""
 
-from pydantic import ValidationError
-
+from contracts.errors import Unreadable
 from contracts.layout import DatasetPath
+from contracts.reading import DOCUMENT, read
 from contracts.tombstone import Tombstone
 from control_plane.errors import AlreadyExists, ControlPlaneError, ObjectMissing, TooMuch
 from control_plane.storage import Storage
+
+_MOST_BYTES = 64 * 1024
 
 
 class BadTombstone(ControlPlaneError):
@@ -19,13 +21,11 @@ def read_tombstone(storage: Storage, path: DatasetPath) -> Tombstone | None:
         BadTombstone: it cannot be read.
     """
     try:
-        return Tombstone.model_validate_json(storage.get(path.root.bucket, path.tombstone_key))
+        return read(Tombstone, storage.get(path.root.bucket, path.tombstone_key, _MOST_BYTES), DOCUMENT)
     except ObjectMissing:
         return None
-    except TooMuch as error:
+    except (TooMuch, Unreadable) as error:
         raise BadTombstone(f"{path.uri(path.tombstone_key)} is not a tombstone: {error}") from error
-    except ValidationError as error:
-        raise BadTombstone(f"{path.uri(path.tombstone_key)} is not a tombstone: {error.errors()[0]['msg']}") from error
 
 
 def put_tombstone(storage: Storage, path: DatasetPath, tombstone: Tombstone) -> Tombstone:

@@ -38,14 +38,28 @@ WHERE d.tenant = :tenant AND d.entity_id = :entity_id
       AND r.dataset = d.dataset)
 ORDER BY d.data_version, d.dataset LIMIT 1000;
 
--- name: retired_with_files
-SELECT r.tenant, r.entity_id, r.data_version, r.dataset, r.retired_at, r.retired_by, r.reason, d.run_id, d.bytes, d.manifest_sha256, d.manifest,
-    t.bucket, t.prefix, r.retired_at + make_interval(secs => :grace_seconds) < clock_timestamp() AS due,
-    EXISTS (SELECT FROM processes p JOIN steps s ON s.process_id = p.id
-        WHERE p.tenant = r.tenant AND p.entity_id = r.entity_id AND p.ended_at IS NULL
-          AND s.inputs @> jsonb_build_array(jsonb_build_object('data_version', r.data_version, 'dataset', r.dataset))) AS is_read
+-- name: retired_to_remove
+-- Retired datasets whose files may go now: the grace is over and no active process reads them; those after a given one, if any.
+SELECT r.retired_at, r.tenant, r.entity_id, r.data_version, r.dataset, r.retired_by, r.reason, d.run_id, d.bytes, d.manifest_sha256, d.location,
+    t.bucket, t.prefix
 FROM retirements r JOIN datasets d USING (tenant, entity_id, data_version, dataset) JOIN tenants t ON t.id = r.tenant
-WHERE r.files_removed_at IS NULL ORDER BY r.retired_at LIMIT 1000;
+WHERE r.files_removed_at IS NULL AND r.retired_at + make_interval(secs => :grace_seconds) < clock_timestamp()
+  AND (:retired_at::timestamptz IS NULL OR (r.retired_at, r.tenant, r.entity_id, r.data_version, r.dataset)
+    > (:retired_at::timestamptz, :tenant::text, :entity_id::text, :data_version::text, :dataset::text))
+  AND NOT EXISTS (SELECT FROM processes p JOIN steps s ON s.process_id = p.id
+    WHERE p.tenant = r.tenant AND p.entity_id = r.entity_id AND p.ended_at IS NULL
+      AND s.inputs @> jsonb_build_array(jsonb_build_object('data_version', r.data_version, 'dataset', r.dataset)))
+ORDER BY r.retired_at, r.tenant, r.entity_id, r.data_version, r.dataset LIMIT :limit;
+
+-- name: retired_by_state
+-- How many retired datasets still have their files, and how many bytes: `due`, the grace is over; `is_read`, and an active process reads them.
+SELECT state.due, state.due AND EXISTS (SELECT FROM processes p JOIN steps s ON s.process_id = p.id
+    WHERE p.tenant = r.tenant AND p.entity_id = r.entity_id AND p.ended_at IS NULL
+      AND s.inputs @> jsonb_build_array(jsonb_build_object('data_version', r.data_version, 'dataset', r.dataset))) AS is_read,
+    count(*) AS number, sum(d.bytes)::bigint AS bytes
+FROM retirements r JOIN datasets d USING (tenant, entity_id, data_version, dataset),
+    LATERAL (SELECT r.retired_at + make_interval(secs => :grace_seconds) < clock_timestamp() AS due) state
+WHERE r.files_removed_at IS NULL GROUP BY 1, 2;
 
 -- name: files_removed!
 UPDATE retirements SET files_removed_at = clock_timestamp(), removed_objects = :objects, removed_bytes = :bytes

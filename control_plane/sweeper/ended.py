@@ -18,8 +18,8 @@ _BATCH = 100
 
 async def expire_uploads(sweeper: Sweeper, tally: Tally) -> None:
     """Free the names of uploads that were never sealed. Where a manifest may lie in the store, its word comes first."""
-    async for row in _rows(sweeper, queries.expired_uploads, "expires_at", "id"):
-        if row["manifest_put_at"] is None or _is_next(sweeper, tally, row["tenant"], Kind.UPLOAD):
+    async for row in rows_to_sweep(sweeper, queries.expired_uploads, "expires_at", "id"):
+        if row["manifest_put_at"] is None or is_next(sweeper, tally, row["tenant"], Kind.UPLOAD):
             with sweeper.turns.of(row["tenant"], Kind.UPLOAD), apart(tally, row["tenant"], Kind.UPLOAD):
                 place = Place(row["tenant"], row["entity_id"], row["data_version"], row["dataset"], row["id"])
                 await give_up(sweeper.database, sweeper.storage, place, _is_expired)
@@ -30,7 +30,7 @@ def _is_expired(upload: asyncpg.Record) -> bool:
     return bool(upload["expires_at"] < upload["now"])
 
 
-async def _rows(sweeper: Sweeper, query: Any, *order: str, **given: float) -> AsyncIterator[dict[str, Any]]:
+async def rows_to_sweep(sweeper: Sweeper, query: Any, *order: str, **given: float) -> AsyncIterator[dict[str, Any]]:
     """What is to be swept, in batches. Each begins behind the last one: what could not be swept holds up nothing behind it.
 
     Args:
@@ -50,7 +50,7 @@ async def _rows(sweeper: Sweeper, query: Any, *order: str, **given: float) -> As
         after = {name: rows[-1][name] for name in order}
 
 
-def _is_next(sweeper: Sweeper, tally: Tally, tenant: str, kind: Kind) -> bool:
+def is_next(sweeper: Sweeper, tally: Tally, tenant: str, kind: Kind) -> bool:
     """Whether this sweep goes on with the tenant's left-overs."""
     return tenant not in tally.unreachable and not sweeper.turns.is_over(tenant, kind)
 
@@ -58,8 +58,8 @@ def _is_next(sweeper: Sweeper, tally: Tally, tenant: str, kind: Kind) -> bool:
 async def sweep_runs(sweeper: Sweeper, tally: Tally) -> None:
     """Runs whose attempt ended without a dataset, each once."""
     grace = sweeper.settings.sweep_grace_seconds
-    async for row in _rows(sweeper, queries.runs_to_sweep, "ended_at", "process_id", "step", "attempt", grace_seconds=grace):
-        if _is_next(sweeper, tally, row["tenant"], Kind.RUN_FOLDER):
+    async for row in rows_to_sweep(sweeper, queries.runs_to_sweep, "ended_at", "process_id", "step", "attempt", grace_seconds=grace):
+        if is_next(sweeper, tally, row["tenant"], Kind.RUN_FOLDER):
             with sweeper.turns.of(row["tenant"], Kind.RUN_FOLDER), apart(tally, row["tenant"], Kind.RUN_FOLDER):
                 await _sweep_run(sweeper, tally, row)
 
@@ -77,8 +77,8 @@ async def _sweep_run(sweeper: Sweeper, tally: Tally, row: dict[str, Any]) -> Non
 async def sweep_uploads(sweeper: Sweeper, tally: Tally) -> None:
     """Uploads that expired, were given up or were refused, each once."""
     grace = sweeper.settings.sweep_grace_seconds
-    async for row in _rows(sweeper, queries.uploads_to_sweep, "expires_at", "id", grace_seconds=grace):
-        if _is_next(sweeper, tally, row["tenant"], Kind.UPLOAD):
+    async for row in rows_to_sweep(sweeper, queries.uploads_to_sweep, "expires_at", "id", grace_seconds=grace):
+        if is_next(sweeper, tally, row["tenant"], Kind.UPLOAD):
             with sweeper.turns.of(row["tenant"], Kind.UPLOAD), apart(tally, row["tenant"], Kind.UPLOAD):
                 await _sweep_upload(sweeper, tally, row)
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
+from contracts.errors import Unreadable
 from contracts.layout import DatasetPath
 from contracts.manifest import Manifest
+from contracts.reading import DOCUMENT, read
 from control_plane import metrics
 from control_plane.database import queries
 from control_plane.errors import ObjectMissing, TooMuch
@@ -104,14 +105,14 @@ def named(storage: Storage, path: DatasetPath, run_id: str) -> Kept | None:
     """Why the dataset's manifest, as it is now, keeps the folder; None: it does not, or there is none."""
     prefix = path.run_prefix(run_id)
     try:
-        manifest = Manifest.model_validate_json(storage.get(path.root.bucket, path.manifest_key))
+        manifest = read(Manifest, storage.get(path.root.bucket, path.manifest_key), DOCUMENT)
     except ObjectMissing:
         return None
     except TooMuch as error:
         log.warning("a manifest is too large; the run's folder stays", manifest=path.uri(path.manifest_key), error=str(error))
         return Kept("its dataset's manifest is too large to be read, so nobody knows what it names")
-    except ValidationError as error:
-        log.warning("unreadable manifest; the run's folder stays", manifest=path.uri(path.manifest_key), error=error.errors()[0]["msg"])
+    except Unreadable as error:
+        log.warning("unreadable manifest; the run's folder stays", manifest=path.uri(path.manifest_key), error=str(error))
         return Kept("its dataset's manifest cannot be read, so nobody knows what it names")
     names = manifest.run_id == run_id or manifest.location == path.uri(prefix) or any(f.key.startswith(prefix) for f in manifest.files)
     return Kept("its dataset's manifest names it", sealed=True) if names else None

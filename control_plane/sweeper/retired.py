@@ -4,39 +4,45 @@ import asyncio
 from typing import Any
 
 import asyncpg
-from pydantic import ValidationError
 
+from contracts.errors import Unreadable
 from contracts.layout import DatasetPath, StorageRoot
 from contracts.manifest import Manifest
+from contracts.pulse import Beat
+from contracts.reading import DOCUMENT, read
 from contracts.tombstone import Tombstone
 from control_plane import metrics
 from control_plane.database import queries
 from control_plane.errors import ObjectMissing, TooMuch
 from control_plane.retirement.tombstones import BadTombstone, put_tombstone
 from control_plane.storage import Storage
+from control_plane.sweeper.ended import is_next, rows_to_sweep
 from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Size, Tally
 
 _NAME = ("tenant", "entity_id", "data_version", "dataset")
+NAMES_IN_ORDER = ("retired_at", *_NAME)
 
 
 async def sweep_retired(sweeper: Sweeper, tally: Tally) -> None:
     """Remove the files of datasets that were retired long enough ago and that no active process reads."""
+    grace = sweeper.settings.retire_grace_seconds
+    if tally.remove:
+        async for row in rows_to_sweep(sweeper, queries.retired_to_remove, *NAMES_IN_ORDER, grace_seconds=grace):
+            if is_next(sweeper, tally, row["tenant"], Kind.RETIRED):
+                with sweeper.turns.of(row["tenant"], Kind.RETIRED), apart(tally, row["tenant"], Kind.RETIRED):
+                    await _take(sweeper, tally, row)
     async with sweeper.database.connection() as connection:
-        rows = [row async for row in queries.retired_with_files(connection, grace_seconds=sweeper.settings.retire_grace_seconds)]
-    for row in rows:
-        if not row["due"] or row["is_read"] or not tally.remove:
-            tally.found(Kind.RETIRED, Size(bytes=row["bytes"]))
-            tally.kept(Kind.RETIRED, _why_kept(row))
-            continue
-        if row["tenant"] not in tally.unreachable:
-            with apart(tally, row["tenant"], Kind.RETIRED):
-                await _take(sweeper, tally, row)
+        states = [state async for state in queries.retired_by_state(connection, grace_seconds=grace)]
+    for state in states:
+        if not (tally.remove and state["due"] and not state["is_read"]):  # those were counted one by one
+            tally.found(Kind.RETIRED, Size(bytes=state["bytes"]), state["number"])
+            tally.kept(Kind.RETIRED, _why_kept(state), state["number"])
 
 
-async def _take(sweeper: Sweeper, tally: Tally, row: asyncpg.Record) -> None:
-    outcome = await asyncio.to_thread(_remove, sweeper.storage, row)
+async def _take(sweeper: Sweeper, tally: Tally, row: dict[str, Any]) -> None:
+    outcome = await asyncio.to_thread(_remove, sweeper.storage, row, sweeper.turns.beat)
     tally.found(Kind.RETIRED, outcome if isinstance(outcome, Size) else Size(bytes=row["bytes"]))
     if isinstance(outcome, str):
         tally.kept(Kind.RETIRED, outcome)
@@ -45,16 +51,16 @@ async def _take(sweeper: Sweeper, tally: Tally, row: asyncpg.Record) -> None:
     async with sweeper.database.connection() as connection:
         await queries.files_removed(connection, **name, objects=outcome.objects, bytes=outcome.bytes)
     metrics.SWEPT.inc(outcome.objects)
-    tally.removed(Kind.RETIRED, outcome, row["manifest"]["location"])
+    tally.removed(Kind.RETIRED, outcome, row["location"])
 
 
-def _why_kept(row: asyncpg.Record) -> str:
-    if not row["due"]:
+def _why_kept(state: asyncpg.Record) -> str:
+    if not state["due"]:
         return "the grace after its retirement is not over"
-    return "an active process reads it" if row["is_read"] else NOT_ASKED
+    return "an active process reads it" if state["is_read"] else NOT_ASKED
 
 
-def _remove(storage: Storage, row: asyncpg.Record) -> Size | str:
+def _remove(storage: Storage, row: dict[str, Any], beat: Beat) -> Size | str:
     """Remove the run's folder; or why not. What is removed is named by the manifest that was retired, and by nothing else."""
     path = StorageRoot(row["bucket"], row["prefix"]).dataset(row["entity_id"], row["data_version"], row["dataset"])
     facts = {field: row[field] for field in (*_NAME, "manifest_sha256", "retired_at", "retired_by", "reason")}
@@ -66,6 +72,7 @@ def _remove(storage: Storage, row: asyncpg.Record) -> Size | str:
         return "the manifest in the store names another run than the registry, or cannot be read"
     size = Size()
     for page in storage.pages(path.root.bucket, path.run_prefix(row["run_id"])):
+        beat()
         storage.delete(path.root.bucket, [item.key for item in page])
         size += Size(len(page), sum(item.size for item in page))
     return size
@@ -73,8 +80,8 @@ def _remove(storage: Storage, row: asyncpg.Record) -> Size | str:
 
 def _is_named_by_store(storage: Storage, path: DatasetPath, run_id: str) -> bool:
     try:
-        return Manifest.model_validate_json(storage.get(path.root.bucket, path.manifest_key)).run_id == run_id
+        return read(Manifest, storage.get(path.root.bucket, path.manifest_key), DOCUMENT).run_id == run_id
     except ObjectMissing:
         return True  # nobody else's, then
-    except (ValidationError, TooMuch):
+    except (Unreadable, TooMuch):
         return False

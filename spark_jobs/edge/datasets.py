@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
 from contracts.command import DatasetName, InputDataset
+from contracts.errors import Unreadable
 from contracts.layout import PROPOSAL_NAME, DatasetPath
 from contracts.manifest import Manifest, schema_fingerprint
 from contracts.proposal import Column, DataFile, ProposedDataset
+from contracts.reading import DOCUMENT, read
 from spark_jobs.columns import type_text
 from spark_jobs.edge.object_store import ObjectMissing, ObjectStore, StoredObject
 from spark_jobs.errors import InputChanged, OutputMismatch
@@ -75,8 +76,8 @@ class Datasets:
         if digest != wanted.manifest_sha256:
             raise InputChanged(f"the manifest of the input {name} is {digest}, the work was accepted for {wanted.manifest_sha256}")
         try:
-            return Manifest.model_validate_json(body)
-        except ValidationError as error:
+            return read(Manifest, body, DOCUMENT)
+        except Unreadable as error:
             raise InputChanged(f"the manifest of the input {name} cannot be read: {error}") from error
 
     def _check_files(self, path: DatasetPath, manifest: Manifest) -> None:

@@ -182,6 +182,7 @@ HOSTILE_PROPOSALS = {
     "deep": b'{"datasets":' * 50_000,
     "too large": b" " * (LIMITS.max_proposal_bytes + 1),
     "infinite": b'{"metrics": 1e999}',
+    "wrong a million times": b'{"datasets":[{"files":[' + b"{}," * 1_000_000 + b"{}]}]}",
 }
 
 

@@ -4,8 +4,10 @@ import pytest
 
 from contracts.layout import LOG_END_NAME
 from control_plane import logs
+from control_plane.storage import Storage
 from tests.control_plane.caller import Caller
 from tests.control_plane.driver import Driver
+from tests.control_plane.installation import Installation
 from tests.control_plane.launcher import Launcher
 from tests.control_plane.steps import Steps
 
@@ -82,3 +84,38 @@ async def test_nothing_is_waited_for_where_no_job_ever_was(steps: Steps, acme: C
     await launcher.say("refused", command)
     await acme.until(str(command.process_id), "failed")
     assert await acme.ok("GET", f"/v1/processes/{command.process_id}/logs") == {"text": "", "next_offset": 0, "complete": True}
+
+
+async def test_an_empty_chunk_is_passed_over(steps: Steps, acme: Caller) -> None:
+    """No range of it can be asked for."""
+    driver = await steps.running()
+    path = f"/v1/processes/{driver.command.process_id}/logs"
+    await _ship(driver, b"one\n", b"", b"two\n", b"")
+    assert await acme.ok("GET", path) == {"text": "one\ntwo\n", "next_offset": 8, "complete": False}
+    assert await acme.ok("GET", f"{path}?offset=4") == {"text": "two\n", "next_offset": 8, "complete": False}
+
+
+async def test_a_folder_full_of_objects_is_read_as_far_as_logs_go(steps: Steps, acme: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may fill the folder of its log; what lies behind so many objects is none of our shippers'."""
+    driver = await steps.running()
+    await _ship(driver, b"one\n", b"two\n", b"three\n")
+    monkeypatch.setattr(logs, "MOST_OBJECTS", 2)
+    path = f"/v1/processes/{driver.command.process_id}/logs"
+    assert await acme.ok("GET", path) == {"text": "one\ntwo\n", "next_offset": 8, "complete": False}
+
+
+class _Swept(Storage):
+    """A sweep removes what was listed."""
+
+    def part(self, bucket: str, key: str, begin: int, size: int) -> bytes:
+        if key.endswith("000001.log"):
+            self.delete(bucket, [key])
+        return super().part(bucket, key, begin, size)
+
+
+async def test_a_chunk_that_goes_between_list_and_read_is_the_end(steps: Steps, platform: Installation) -> None:
+    driver = await steps.running()
+    await _ship(driver, b"one\n", b"two\n", b"three\n")
+    source = logs.LogSource(driver.root.bucket, _prefix(driver), given_up=True)
+    chunk = logs.read(_Swept(platform.reconcile_settings), [source], 0, ended=True)
+    assert (chunk.text, chunk.next_offset, chunk.complete) == ("one\n", 4, True)

@@ -1,12 +1,16 @@
 """An admin retires a dataset: nobody reads it, nobody gets its name, its files go, and that is known for ever."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
 from contracts.layout import StorageRoot
 from contracts.manifest import Manifest
 from contracts.tombstone import Tombstone
+from control_plane.database import queries
+from control_plane.sweeper import ended
+from control_plane.sweeper.retired import NAMES_IN_ORDER
 from control_plane.sweeper.sweep import leftovers
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import Kind
@@ -103,6 +107,18 @@ async def test_its_files_go_after_the_grace(quiet: Quiet) -> None:
     await usual.database.close()
 
 
+async def test_no_manifest_is_fetched_for_it(quiet: Quiet) -> None:
+    """It may have many megabytes."""
+    await _long_retired(quiet)
+    usual, seen = sweeper(Sweeper, quiet.installation), []
+    async with usual.database.connection() as connection:
+        seen += [row async for row in queries.retired_to_remove(connection, grace_seconds=0, limit=10, **dict.fromkeys(NAMES_IN_ORDER))]
+        seen += [row async for row in queries.retired_by_state(connection, grace_seconds=0)]
+    await usual.database.close()
+    assert len(seen) == 2
+    assert not any("manifest" in row for row in map(dict, seen))
+
+
 async def _long_retired(quiet: Quiet) -> None:
     """As a rebuild from the tombstone writes it: whoever reads the dataset at that moment is not asked."""
     async with quiet.installation.sql() as sql:
@@ -123,6 +139,44 @@ async def test_its_files_stay_while_it_is_read(quiet: Quiet) -> None:
     assert (await leftovers(usual, remove=True)).counts[Kind.RETIRED].removed == 1
     await usual.database.close()
     assert _keys(quiet) == ["_manifest.json", "_retired.json"]
+
+
+async def test_a_thousand_that_stay_hide_nothing_behind_them(quiet: Quiet) -> None:
+    """Each look takes what may go, wherever it stands; what stays is counted."""
+    reader = await quiet.caller.accepted(1)
+    async with quiet.installation.sql() as sql:
+        await sql.execute(
+            "INSERT INTO datasets SELECT (jsonb_populate_record(d, jsonb_build_object('dataset', 'read-' || n))).*"
+            " FROM datasets d, generate_series(1, 1000) n"
+        )
+        await sql.execute(
+            "UPDATE steps SET inputs = (SELECT jsonb_agg(jsonb_build_object('data_version', data_version, 'dataset', dataset))"
+            " FROM datasets WHERE dataset <> 'source') WHERE process_id = $1",
+            UUID(reader["id"]),
+        )
+        await sql.execute(
+            "INSERT INTO retirements (tenant, entity_id, data_version, dataset, retired_at, retired_by, reason)"
+            " SELECT tenant, entity_id, data_version, dataset, now() - make_interval(days => 30 + (dataset <> 'source')::integer),"
+            " 'key x', 'old' FROM datasets"
+        )
+        size = await sql.fetchval("SELECT sum(bytes) FROM datasets")
+    usual = sweeper(Sweeper, quiet.installation)
+    found = (await leftovers(usual, remove=True)).counts[Kind.RETIRED]
+    await usual.database.close()
+    assert (found.found, found.found_bytes, found.removed) == (1001, size, 1)
+    assert (found.kept, _keys(quiet)) == ({"an active process reads it": 1000}, ["_manifest.json", "_retired.json"])
+
+
+async def test_those_that_cannot_go_hold_up_none_behind_them(quiet: Quiet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ended, "_BATCH", 1)
+    s3, path = quiet.installation.s3, StorageRoot.parse(quiet.caller.root).dataset(ENTITY, VERSION, "source")
+    await quiet.caller.ingest("second")
+    await _long_retired(quiet)
+    s3.put_object(Bucket=path.root.bucket, Key=path.manifest_key, Body=b"{}")
+    usual = sweeper(Sweeper, quiet.installation)
+    found = (await leftovers(usual, remove=True)).counts[Kind.RETIRED]
+    await usual.database.close()
+    assert (found.found, found.removed, _keys(quiet, "second")) == (2, 1, ["_manifest.json", "_retired.json"])
 
 
 @pytest.mark.parametrize("manifest", ["of another run", "unreadable", "missing"])

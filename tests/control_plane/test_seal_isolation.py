@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.manifest import Manifest
+from contracts.reading import Bounds
 from control_plane import reconcile, seal
 from control_plane.reconciler import Reconciler
 from tests.control_plane.direct import Direct, directly
@@ -97,12 +98,12 @@ async def test_a_manifest_that_cannot_be_written(two: Two, monkeypatch: pytest.M
 
 
 async def test_a_manifest_that_would_be_too_large_to_be_read_again(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seal, "MOST_BYTES", 2000)
+    monkeypatch.setattr(seal, "DOCUMENT", Bounds(most_bytes=2000, most_values=2000))
     usual = json.loads(await _proposal_of(two.troubled))
     usual["datasets"][0]["quality"] = {"notes": "x" * 2000}
     await two.complete(json.dumps(usual).encode())
     await two.seal()
-    await two.is_refused("its manifest would have", "more than the 2000", "fewer files")
+    await two.is_refused("nobody could read its manifest", "at most 2000", "fewer files")
 
 
 async def _proposal_of(driver: Driver) -> bytes:

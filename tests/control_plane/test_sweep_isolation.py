@@ -170,7 +170,7 @@ async def test_files_of_a_retired_dataset_go_page_by_page(two: Two) -> None:
     await quiet.caller.ingest("second")
     for name in ("source", "second"):
         await quiet.caller.ok("POST", f"{source}/{name}/retire", {"reason": "wrong currency"})
-    quiet.installation.s3.put_object(Bucket=first.root.bucket, Key=first.tombstone_key, Body=b" " * 9000)
+    quiet.installation.s3.put_object(Bucket=first.root.bucket, Key=first.tombstone_key, Body=b" " * 70_000)
     async with quiet.installation.sql() as sql:
         await sql.execute("ALTER TABLE retirements DISABLE TRIGGER retirements_never_change")
         await sql.execute("UPDATE retirements SET retired_at = retired_at - interval '30 days'")

@@ -102,10 +102,10 @@ def create_app(settings: ApiSettings) -> FastAPI:
     problems.install(app)
     limits.install(app, settings)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
-    judged = [
-        (method, route.path) for route in routes if permissions.TABLE[str(route.operation_id)] != "anyone" for method in route.methods
-    ]
-    rate_limits.install(app, rate_limits.RateLimits.of(*rates), rate_limits.Judged(judged))
+    judged = rate_limits.Judged(
+        (method, route.path) for route in routes if permissions.TABLE[str(route.operation_id)] != "anyone" for method in route.methods or ()
+    )
+    rate_limits.install(app, rate_limits.RateLimits.of(*rates), judged)
     app.add_middleware(Observed)
     _extend_document(app)
     return app

@@ -4,7 +4,7 @@ As text they are words like any other. Only the text itself is judged here; who 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sqlglot import exp
 
@@ -44,9 +44,9 @@ def means_present_time(text: str) -> bool:
     return _WORD.match(text) is not None
 
 
-def present_times(tree: exp.Expr) -> Iterator[exp.Expr]:
-    """The constant texts in `tree` that are made the present time there, as far as the query alone tells."""
-    return (node for node in tree.walk() if _is_text(node) and means_present_time(node.name) and _becomes_time(node))
+def present_times(nodes: Iterable[exp.Expr]) -> Iterator[exp.Expr]:
+    """The constant texts among all `nodes` of a tree that are made the present time there, as far as the query alone tells."""
+    return (node for node in nodes if _is_text(node) and means_present_time(node.name) and _becomes_time(node))
 
 
 def _becomes_time(text: exp.Expr) -> bool:

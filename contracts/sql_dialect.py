@@ -14,11 +14,15 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from contracts.errors import ContractError
 
-FEWEST_STEPS = 20_000
-STEPS_PER_CHARACTER = 5
-"""Of them one is for the tokenizer; a plain query takes about two steps for each word of it."""
+MOST_WORDS = 20_000
+"""And signs. Each takes time to read and to judge, whatever it says: of so many, about half a second. A list of 9,900 numbers has them."""
+FEWEST_STEPS = 10_000
+STEPS_PER_WORD = 3
+"""A plain query takes one for each word; `date(a)` and its like take two or three."""
 _CHARACTERS_PER_STEP = 256
 """A word may be as long as the text, and is compared with keywords each time it is read."""
+_STEPS_OF_TOKENIZER = 5
+_CHARACTERS_PER_STEP_OF_TOKENIZER = 16
 _MAX_INTERVAL_LENGTH = 200
 
 
@@ -26,23 +30,37 @@ class TooMuchWork(ContractError):
     """A text takes more steps to read than its length allows."""
 
 
+class TooManyWords(ContractError):
+    """A text has more words than are read."""
+
+    def __init__(self, words: int) -> None:
+        super().__init__(f"{words} words")
+        self.words = words
+
+
 class GuardedSpark(Spark):
     """Spark's dialect for one text: each call stays `Anonymous` under the very name that was written."""
 
-    steps_left = 0
+    _steps_left: int | None = None
 
     def tokenize(self, sql: str, dialect: DialectType = None) -> list[Token]:
         """The words of `sql`, without comments: the parser would carry them from attempt to attempt."""
-        self.spend(len(sql))
         tokens = super().tokenize(sql, dialect)
+        if len(tokens) > MOST_WORDS:
+            raise TooManyWords(len(tokens))
+        if self._steps_left is None:
+            self._steps_left = FEWEST_STEPS + STEPS_PER_WORD * len(tokens)
+        else:  # the parser asks once more about a single word, at each attempt
+            self.spend(_STEPS_OF_TOKENIZER + len(sql) // _CHARACTERS_PER_STEP_OF_TOKENIZER)
         for token in tokens:
             token.comments = []
         return tokens
 
     def spend(self, steps: int) -> None:
         """Count `steps`; raises `TooMuchWork` when there are no more."""
-        self.steps_left -= steps
-        if self.steps_left < 0:
+        assert self._steps_left is not None  # noqa: S101 - nothing is parsed before it is tokenized
+        self._steps_left -= steps
+        if self._steps_left < 0:
             raise TooMuchWork
 
     class Parser(SparkParser):
@@ -97,10 +115,9 @@ def statements(text: str) -> list[exp.Expr]:
     """The statements of `text`.
 
     Raises:
+        TooManyWords: it is too long.
         TooMuchWork: it nests in ways that take too many attempts to read.
         sqlglot.errors.SqlglotError: it is no SQL.
         RecursionError: it nests too deeply.
     """
-    dialect = GuardedSpark()
-    dialect.steps_left = FEWEST_STEPS + STEPS_PER_CHARACTER * len(text)
-    return [statement for statement in dialect.parse(text) if statement is not None]
+    return [statement for statement in GuardedSpark().parse(text) if statement is not None]

@@ -6,14 +6,14 @@ all else is refused. Spark's own parser has the last word in the job, since two 
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from contracts.errors import SqlRefused
 from contracts.sql_clock import present_times
-from contracts.sql_dialect import TooMuchWork, statements
+from contracts.sql_dialect import MOST_WORDS, TooManyWords, TooMuchWork, statements
 from contracts.sql_functions import (
     ALLOWED,
     ALLOWED_SYNTAX,
@@ -40,6 +40,7 @@ _REFUSED_CLAUSES: dict[type[exp.Expr], str] = {
     exp.DDL: "only SELECT is allowed",
     exp.DML: "only SELECT is allowed",
 }
+_REFUSED = tuple(_REFUSED_CLAUSES)
 
 
 def check_query(query: str, views: Collection[str]) -> None:
@@ -51,10 +52,11 @@ def check_query(query: str, views: Collection[str]) -> None:
     tree = _parse_one(query, "query")
     if not isinstance(tree, exp.Query):
         raise SqlRefused("only SELECT is accepted (WITH, UNION, INTERSECT and EXCEPT included)")
-    _check_clauses(tree, query)
-    _check_tables(tree, query, views)
-    _check_functions(tree, query)
-    _check_clock(tree, query)
+    nodes = tuple(tree.walk())
+    _check_clauses(nodes, query)
+    _check_tables(nodes, query, views)
+    _check_functions(nodes, query)
+    _check_clock(nodes, query)
 
 
 def check_condition(condition: str) -> None:
@@ -68,9 +70,10 @@ def check_condition(condition: str) -> None:
         raise SqlRefused("a condition is one expression like `dep_delay > 15`; for queries there is the action `sql`")
     if isinstance(tree, exp.Alias):
         raise SqlRefused(f"the condition goes on after its end, near `{tree.alias}`", _position(tree.args["alias"], condition))
-    _check_clauses(tree, condition)
-    _check_functions(tree, condition)
-    _check_clock(tree, condition)
+    nodes = tuple(tree.walk())
+    _check_clauses(nodes, condition)
+    _check_functions(nodes, condition)
+    _check_clock(nodes, condition)
 
 
 def check_function(name: str) -> None:
@@ -94,6 +97,8 @@ def _parse_one(text: str, what: str) -> exp.Expr:
         raise _syntax_error(error, what) from error
     except RecursionError as error:
         raise SqlRefused(f"the {what} is nested too deeply") from error
+    except TooManyWords as error:
+        raise SqlRefused(f"the {what} has {error.words:,} words and signs; at most {MOST_WORDS:,} are accepted") from error
     except TooMuchWork as error:
         raise SqlRefused(f"the {what} takes too long to understand: nest calls and types less deeply") from error
     if not found:
@@ -116,19 +121,21 @@ def _syntax_error(error: SqlglotError, what: str) -> SqlRefused:
     return SqlRefused(f"the {what} cannot be read{near}: {reason}", position)
 
 
-def _check_clauses(tree: exp.Expr, query: str) -> None:
-    for node in tree.walk():
+def _check_clauses(nodes: Sequence[exp.Expr], query: str) -> None:
+    for node in nodes:
         if isinstance(node, exp.Select) and not node.expressions:
             raise SqlRefused("a SELECT names what it selects", _position(node, query))
-        for refused, reason in _REFUSED_CLAUSES.items():
-            if isinstance(node, refused):
-                raise SqlRefused(reason, _position(node, query))
+        if isinstance(node, _REFUSED):
+            reason = next(reason for refused, reason in _REFUSED_CLAUSES.items() if isinstance(node, refused))
+            raise SqlRefused(reason, _position(node, query))
 
 
-def _check_tables(tree: exp.Expr, query: str, views: Collection[str]) -> None:
+def _check_tables(nodes: Sequence[exp.Expr], query: str, views: Collection[str]) -> None:
     # A name out of its scope passes here and fails in Spark: the session holds nothing but the declared views.
-    known = {view.lower() for view in views} | {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-    for table in tree.find_all(exp.Table):
+    known = {view.lower() for view in views} | {cte.alias.lower() for cte in nodes if isinstance(cte, exp.CTE)}
+    for table in nodes:
+        if not isinstance(table, exp.Table):
+            continue
         if isinstance(table.this, exp.Anonymous):
             _check_table_function(table.this, query)
             continue
@@ -150,8 +157,8 @@ def _check_table_function(call: exp.Anonymous, query: str) -> None:
         raise SqlRefused(f"the table function `{call.name}` is not allowed; allowed: {_list(TABLE_FUNCTIONS)}", _position(call, query))
 
 
-def _check_functions(tree: exp.Expr, query: str) -> None:
-    for node, name in _calls(tree):
+def _check_functions(nodes: Sequence[exp.Expr], query: str) -> None:
+    for node, name in _calls(nodes):
         try:
             check_function(name)
         except SqlRefused as refusal:
@@ -168,18 +175,20 @@ def _check_functions(tree: exp.Expr, query: str) -> None:
             )
 
 
-def _check_clock(tree: exp.Expr, query: str) -> None:
-    for column in tree.find_all(exp.Column):
+def _check_clock(nodes: Sequence[exp.Expr], query: str) -> None:
+    for column in nodes:
+        if not isinstance(column, exp.Column):
+            continue
         if column.name.lower() in CLOCK_NAMES and not column.table and not column.this.args.get("quoted"):
             reason = f"`{column.name}` is not allowed: it {DENIED['now']}; a column of that name goes in backquotes"
             raise SqlRefused(reason, _position(column, query))
-    for text in present_times(tree):
+    for text in present_times(nodes):
         raise SqlRefused(f"the text '{text.name}' is not allowed as a time: it {DENIED['now']}", _position(text, query))
 
 
-def _calls(tree: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
+def _calls(nodes: Sequence[exp.Expr]) -> Iterator[tuple[exp.Expr, str]]:
     """Every function call with its name; clock and session values can be written without parentheses too."""
-    for node in tree.walk():
+    for node in nodes:
         if isinstance(node, exp.Anonymous):
             yield node, node.name
         elif isinstance(node, exp.Func) and type(node).sql_names()[0].lower() in DENIED:

@@ -1,46 +1,28 @@
-"""From a request to an accepted process: everything is checked before anything is stored, and stored in one transaction."""
+"""From a judged request to an accepted process: what is left to check is checked before anything is stored, in one transaction."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-from jsonschema.exceptions import ValidationError as SchemaViolation
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.catalog import Action, Catalog, Profile
-from contracts.command import ResourceProfile
-from contracts.errors import ImageRefused, SqlRefused
+from contracts.catalog import Action
 from contracts.http import ProcessRequest
 from contracts.identifiers import Identifier, new_id
-from contracts.images import ImageSettings
 from contracts.model import canonical_json, sha256_of
 from contracts.sizing import resources
-from contracts.sql_guard import check_condition, check_query
 from control_plane import quotas
 from control_plane.database import Connection, queries
-from control_plane.errors import Conflict, ImageNotAllowed, Invalid, Missing, NameTaken, Retired, StorageUsedUp, TooManyHeld
+from control_plane.errors import Conflict, Invalid, Missing, NameTaken, Retired, StorageUsedUp, TooManyHeld
 from control_plane.input_views import input_views
-from control_plane.nearest import did_you_mean, nearest
+from control_plane.judging import Judged
 from control_plane.retirement.retire import check_not_retired
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
 _PINNED = ("data_version", "dataset", "manifest_sha256", "rows", "bytes")
-MOST_VIOLATIONS = 100
-"""Of an action's schema by one request's parameters: no more are looked for."""
 MOST_INPUT_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A request whose parameters and resources are what its action takes; one state of the catalog said so."""
-
-    request: ProcessRequest
-    action: Action
-    profile: Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +71,6 @@ def work_digest(
             "inputs": sorted([i["view"], i["data_version"], i["dataset"], i["manifest_sha256"]] for i in inputs),
         }
     )
-
-
-async def judge(catalog: Catalog, images: ImageSettings, tenant: str, request: ProcessRequest) -> Judged:
-    """Check all that the catalog alone decides. Call it without a connection in hand: a long query takes seconds, and others need the pool.
-
-    Raises:
-        Invalid: there is no such action, or the parameters or resources are not what it takes.
-        ImageNotAllowed: the tenant may not run the action's image.
-    """
-    action = find_action(catalog, request.action)
-    check_image(images, tenant, action)
-    await asyncio.to_thread(check_parameters, action, request.parameters)
-    check_resources(catalog, action, request.resource_profile)
-    return Judged(request, action, catalog.profiles[action.profile])
 
 
 async def accept(
@@ -157,64 +125,6 @@ def _check_size(work: Work) -> None:
             f"The request reads {len(work.inputs)} inputs; that is more than fits into a message. Name fewer, or make one dataset of them.",
             errors=[{"pointer": "/parameters", "detail": "too many inputs"}],
         )
-
-
-def find_action(catalog: Catalog, name: str) -> Action:
-    """The action; raises `Invalid` with the nearest names."""
-    action = catalog.actions.get(name)
-    if action is None:
-        near = nearest(name, catalog.actions)
-        raise Invalid(
-            f"There is no action {name!r}.{did_you_mean(near)} GET /v1/actions lists all of them.",
-            errors=[{"pointer": "/action", "detail": "unknown action"}],
-            suggestions=near,
-        )
-    return action
-
-
-def check_parameters(action: Action, parameters: dict[str, Any]) -> None:
-    """Check against the action's JSON Schema, and its query against the guard; raises `Invalid` with a JSON Pointer each."""
-    wrong = _errors(action, parameters)
-    if wrong:
-        first = wrong[0]
-        raise Invalid(f"The parameters of {action.name!r} are wrong: {first['detail']} (at {first['pointer']}).", errors=wrong)
-    views = input_views(action, parameters, "source")
-    guards = ((action.query_parameter, lambda text: check_query(text, views)), (action.condition_parameter, check_condition))
-    for name, guard in guards:
-        if name in parameters:
-            try:
-                guard(parameters[name])
-            except SqlRefused as error:
-                wrong = [{"pointer": f"/parameters/{name}", "detail": str(error)}]
-                raise Invalid(f"The {name} is refused: {error}", errors=wrong) from error
-
-
-def _errors(action: Action, parameters: dict[str, Any]) -> list[dict[str, str]]:
-    """The first errors that are found, in the order of their places. There may be as many as the parameters have bytes."""
-    found = islice(action.validator.iter_errors(parameters), MOST_VIOLATIONS)
-    return [{"pointer": _pointer(each), "detail": each.message} for each in sorted(found, key=_place)]
-
-
-def _place(violation: SchemaViolation) -> list[tuple[bool, str | int]]:
-    return [(isinstance(part, str), part) for part in violation.absolute_path]
-
-
-def check_image(images: ImageSettings, tenant: str, action: Action) -> None:
-    """Raise `ImageNotAllowed` when the operator does not let the tenant run the action's image."""
-    try:
-        images.check_image(tenant, action.image)
-    except ImageRefused as refusal:
-        raise ImageNotAllowed(
-            f"The action {action.name!r} cannot run: {refusal}.", errors=[{"pointer": "/action", "detail": str(refusal)}]
-        ) from refusal
-
-
-def check_resources(catalog: Catalog, action: Action, asked: ResourceProfile | None) -> None:
-    """Raise `Invalid` when a request asks for more than the action's profile allows."""
-    problems = catalog.profiles[action.profile].beyond(asked) if asked else []
-    if problems:
-        errors = [{"pointer": f"/resource_profile/{problem.split(' ')[0]}", "detail": problem} for problem in problems]
-        raise Invalid(f"The action {action.name!r} may not use so much: {'; '.join(problems)}.", errors=errors)
 
 
 async def resolve(connection: Connection, tenant: str, request: ProcessRequest, action: Action) -> Work:
@@ -314,10 +224,6 @@ def taken(entity_id: str, data_version: str, owner: asyncpg.Record) -> NameTaken
         f"The dataset {name} {what}. Datasets never change: choose another dataset name or data version.",
         owner_process_id=owner["process_id"],
     )
-
-
-def _pointer(violation: SchemaViolation) -> str:
-    return "/parameters" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in violation.absolute_path)
 
 
 def _check_identifier(name: str, pointer: str) -> None:

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import asyncpg
 
@@ -28,6 +27,7 @@ from control_plane.errors import Conflict, NameTaken, NotFound, ProposalRejected
 from control_plane.footer_readers import FooterReaders
 from control_plane.seal import Sealable
 from control_plane.storage import Storage
+from control_plane.turns import Turns
 
 UploadState = Literal["open", "sealed", "expired"]
 READ_SECONDS = 3600
@@ -64,8 +64,7 @@ class UploadSeals:
         self._database = database
         self._storage = storage
         self._readers = readers
-        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
-        self._of_tenants: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # of those who seal something now
+        self._turns = Turns(MOST_AT_ONCE, MOST_OF_A_TENANT)
 
     async def seal(self, place: Place) -> None:
         """Check the uploaded files against what was announced, and seal the dataset.
@@ -75,8 +74,7 @@ class UploadSeals:
             UploadRefused: it never will be; its name is free.
             NameTaken: another's manifest is there.
         """
-        of_tenant = self._of_tenants.setdefault(place.tenant, asyncio.Semaphore(MOST_OF_A_TENANT))
-        async with of_tenant, self._turns:  # in this order: who waits for the tenant's others takes no turn from anybody
+        async with self._turns.turn(place.tenant):
             await self._seal(place)
 
     async def _seal(self, place: Place) -> None:

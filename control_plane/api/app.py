@@ -14,6 +14,7 @@ from contracts.signing_keys import LiveKeyRing
 from control_plane import signing_keys
 from control_plane.api import (
     callbacks,
+    dataset_document,
     datasets,
     health,
     keys,
@@ -36,6 +37,7 @@ from control_plane.api.services import Services
 from control_plane.database import Database
 from control_plane.errors import Busy, Forbidden, HeadersTooLarge, Malformed, RateLimited, TooLarge, TooSlow, Unauthenticated, UriTooLong
 from control_plane.footer_readers import FooterReaders
+from control_plane.judging import Judge
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
 from control_plane.upload_seal import UploadSeals
@@ -60,6 +62,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         looks=Looks(database, storage),
         readers=readers,
         seals=UploadSeals(database, storage, readers),
+        judge=Judge(),
+        reports=callbacks.turns(settings.database_pool_size),
+        large_answers=dataset_document.turns(),
         keys=LiveKeyRing(settings.signing_key_file, signing_keys.report),
         catalog=LiveCatalog(
             settings.catalog_dir,
@@ -74,6 +79,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         async with AsyncExitStack() as parts:  # each is closed, also when another cannot be
             parts.callback(services.readers.close)
             parts.callback(services.presigner.close)
+            parts.callback(services.judge.close)
             parts.push_async_callback(services.database.close)
             parts.push_async_callback(services.authenticator.close)
             yield
@@ -91,11 +97,15 @@ def create_app(settings: ApiSettings) -> FastAPI:
     for router in routers:
         app.include_router(router)
     # a route of another kind would judge nobody
-    permissions.check_complete(str(route.operation_id) for router in routers for route in router.routes if isinstance(route, Route))
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    permissions.check_complete(str(route.operation_id) for route in routes)
     problems.install(app)
     limits.install(app, settings)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
-    rate_limits.install(app, rate_limits.RateLimits.of(*rates))
+    judged = rate_limits.Judged(
+        (method, route.path) for route in routes if permissions.TABLE[str(route.operation_id)] != "anyone" for method in route.methods or ()
+    )
+    rate_limits.install(app, rate_limits.RateLimits.of(*rates), judged)
     app.add_middleware(Observed)
     _extend_document(app)
     return app

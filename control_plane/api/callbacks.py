@@ -19,11 +19,18 @@ from control_plane.api.services import Injected, Services
 from control_plane.database import Connection, queries
 from control_plane.errors import AttemptEnded, Invalid, Malformed, Refusal, RunSuperseded, TooLarge, Unauthenticated, Unavailable
 from control_plane.lifecycle import Current
+from control_plane.turns import Room, Turns
 
 router = APIRouter(prefix="/v1/processes", tags=["runs"], route_class=Route)
 log = structlog.get_logger()
-
-
+ROOM = Room(
+    of_one=16,
+    of_all=1000,
+    refusal="Reports of this attempt are worked on already; nothing was done. Send it again.",
+)
+"""Reports that are worked on or wait, of an attempt and of all. A run sends one at a time; several runs may ask for one attempt."""
+ROOM_OF_HEARTBEATS = 2
+"""Of those of an attempt: a heartbeat that is refused is followed by another, so that the reports that count find room."""
 MOST_REFUSALS, MOST_OF_REASON = 100, 20
 """How many refused callbacks of one attempt are kept, and of these with one reason: who holds a token can send them without end."""
 
@@ -35,33 +42,51 @@ MOST_REFUSALS, MOST_OF_REASON = 100, 20
 )
 async def callback(body: Callback, services: Injected, token: RunToken) -> Grant:
     """A run reports. 409: another run has the attempt; 410: the attempt is over. Either way the run must stop without writing."""
+    claims, refusal = _verified(services, body, token)
+    structlog.contextvars.bind_contextvars(process_id=str(claims.process_id), step=claims.step, attempt=claims.attempt)
+    attempt = f"{claims.process_id}/{claims.step}/{claims.attempt}"
+    room = ROOM_OF_HEARTBEATS if body.type == "heartbeat" else None
+    async with services.reports.turn(attempt, room_of_one=room):
+        try:
+            if refusal is not None:
+                raise refusal
+            return await _reported(services, claims, body)
+        except (RunSuperseded, AttemptEnded, Unauthenticated, Invalid) as error:
+            await _audit(services, claims, body, error)
+            raise
+
+
+def turns(connections: int) -> Turns:
+    """For reports, before they take one of so many connections: those of an attempt wait for one row's lock, and others need the pool."""
+    return Turns(max(1, connections // 2), 1, ROOM)
+
+
+def _verified(services: Services, body: Callback, token: str) -> tuple[Claims, Unauthenticated | None]:
+    """Which attempt a token of ours is about, and why it is not the one for this report."""
     audience: Any = "stratum:start" if body.type == "started" else "stratum:run"
     try:
-        claims = services.keys.verify(token, audience, now=None)
+        return services.keys.verify(token, audience, now=None), None
     except TokenError as error:
         needed = "flow token of the command" if body.type == "started" else "run token that `started` was answered with"
-        refusal = Unauthenticated(f"{str(error).capitalize()}; `{body.type}` needs the {needed}.")
         other: Any = "stratum:run" if body.type == "started" else "stratum:start"
-        await _audit(services, services.keys.verify(token, other, now=None), body, refusal)
-        raise refusal from error
-    structlog.contextvars.bind_contextvars(process_id=str(claims.process_id), step=claims.step, attempt=claims.attempt)
-    try:
-        async with services.database.tenant(claims.tenant) as connection:
-            # before the row is locked: tokens that were thrown away must not hold up the process
-            _check_expiry(claims, await queries.database_time(connection))
-            current = await lifecycle.lock(connection, claims.process_id, claims.tenant)
-            _check_bound(current, claims, body)
-            assert current is not None  # noqa: S101 - checked just above
-            await _apply(connection, services, current, body)
-            # what the report changed is the answer
-            after = await lifecycle.read(connection, claims.process_id)
-            if not after.is_about(claims):
-                # a failure made the next attempt, which is not this run's: no token of it may be handed out
-                after = replace(current, attempt_state=AttemptState.FAILED)
-            return _grant(services, after, body.run_id)
-    except (RunSuperseded, AttemptEnded, Unauthenticated, Invalid) as refusal:
-        await _audit(services, claims, body, refusal)
-        raise
+        refusal = Unauthenticated(f"{str(error).capitalize()}; `{body.type}` needs the {needed}.")
+        return services.keys.verify(token, other, now=None), refusal
+
+
+async def _reported(services: Services, claims: Claims, body: Callback) -> Grant:
+    async with services.database.tenant(claims.tenant) as connection:
+        # before the row is locked: tokens that were thrown away must not hold up the process
+        _check_expiry(claims, await queries.database_time(connection))
+        current = await lifecycle.lock(connection, claims.process_id, claims.tenant)
+        _check_bound(current, claims, body)
+        assert current is not None  # noqa: S101 - checked just above
+        await _apply(connection, services, current, body)
+        # what the report changed is the answer
+        after = await lifecycle.read(connection, claims.process_id)
+        if not after.is_about(claims):
+            # a failure made the next attempt, which is not this run's: no token of it may be handed out
+            after = replace(current, attempt_state=AttemptState.FAILED)
+        return _grant(services, after, body.run_id)
 
 
 def _check_expiry(claims: Claims, now: datetime) -> None:

@@ -1,6 +1,5 @@
 """`/v1/actions` and `/v1/entities`: what can be done, and what is there."""
 
-import asyncio
 from typing import Annotated
 
 import asyncpg
@@ -13,20 +12,19 @@ from contracts.http import (
     DatasetSummary,
     EntityPage,
     EntitySummary,
-    FileUrl,
     VersionPage,
     VersionSummary,
 )
 from contracts.identifiers import Identifier
 from control_plane.api import cursor as cursors
 from control_plane.api.auth import Reader
+from control_plane.api.dataset_document import dataset_response
 from control_plane.api.problems import documented
 from control_plane.api.routes import Route
 from control_plane.api.services import Injected
 from control_plane.database import queries
 from control_plane.errors import Invalid, Missing, NotFound, RateLimited, Retired, Unauthenticated, Unavailable
 from control_plane.missing import with_suggestions
-from control_plane.retirement.retire import check_not_retired
 
 router = APIRouter(prefix="/v1", tags=["data"], route_class=Route)
 _COMMON = (Unauthenticated, Invalid, Unavailable, RateLimited)
@@ -108,27 +106,3 @@ def _versions(rows: list[asyncpg.Record], limit: int) -> VersionPage:
 async def get_dataset(entity_id: Identifier, data_version: Identifier, dataset: Identifier, services: Injected, caller: Reader) -> Response:
     """The manifest of a sealed dataset, and a presigned URL for each of its files."""
     return await dataset_response(services, caller.tenant, entity_id, data_version, dataset)
-
-
-async def dataset_response(services: Injected, tenant: str, entity_id: str, data_version: str, dataset: str) -> Response:
-    """The dataset as the API shows it; raises `NotFound` with the nearest names, or `Retired`."""
-    async with with_suggestions(services.database, tenant), services.database.tenant(tenant) as connection:
-        row = await queries.get_dataset(connection, tenant=tenant, entity_id=entity_id, data_version=data_version, dataset=dataset)
-        if row is None:
-            raise Missing(entity_id, data_version, dataset)
-        await check_not_retired(connection, tenant, entity_id, data_version, [dataset])
-    keys = [file["key"] for file in row["manifest"]["files"]]
-    urls = await services.presigner.gets(row["bucket"], keys, services.settings.presigned_seconds)
-    # a manifest may have a hundred thousand files: to check and write it out takes seconds
-    document = await asyncio.to_thread(_document, row, keys, urls)
-    return Response(document, media_type="application/json")
-
-
-def _document(row: asyncpg.Record, keys: list[str], urls: list[str]) -> str:
-    dataset = Dataset(
-        **row["manifest"],
-        manifest=f"s3://{row['bucket']}/{row['manifest_key']}",
-        manifest_sha256=row["manifest_sha256"],
-        urls=tuple(FileUrl(key=key, url=url) for key, url in zip(keys, urls, strict=True)),
-    )
-    return dataset.model_dump_json()

@@ -20,6 +20,8 @@ _BYTES_READ = re.compile(r"/uploads/[^/]+/seal$")
 """A seal reads every byte that was uploaded: it has a longer limit."""
 _LISTS_FILES = frozenset({"create_upload"})
 """Its body may be longer than others: it names every file."""
+_SECONDS_OF_PIECE = 1.0
+"""More for each piece of an answer that was taken: a long one may take long, but nobody holds it by not reading."""
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[]{}", bytes((1, 255, 1, 255)))
@@ -69,14 +71,16 @@ class Limits:
 
     async def _in_time(self, scope: Any, receive: Any, send: Any) -> None:
         begun = False
+        seconds = self._limits.seal_seconds if _BYTES_READ.search(scope["path"]) else self._limits.answer_seconds
+        limit = asyncio.timeout(seconds)
 
         async def watched(message: Any) -> None:
             nonlocal begun
             begun = True
             await send(message)
+            if message.get("more_body") and (when := limit.when()) is not None:
+                limit.reschedule(when + _SECONDS_OF_PIECE)
 
-        seconds = self._limits.seal_seconds if _BYTES_READ.search(scope["path"]) else self._limits.answer_seconds
-        limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 await self._app(scope, receive, watched)

@@ -3,9 +3,10 @@
 import hashlib
 import ipaddress
 import math
+import re
 import secrets
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,10 @@ from control_plane.errors import RateLimited, Unauthenticated
 
 ADDRESS_CELLS = 1 << 14
 GOOD_CREDENTIALS = 1 << 14
-_NEVER = frozenset({"/healthz", "/readyz", "/metrics", "/v1/processes/callback"})
+_NEVER = frozenset({("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("POST", "/v1/processes/callback")})
 """Asked by the platform's own parts: probes, Prometheus, and runs, whose work is lost if nobody hears of it."""
+
+_NAME = re.compile(r"\{[^}]*\}")
 
 
 class RateLimit:
@@ -119,15 +122,29 @@ def by_tenant(request: Request, tenant: str) -> None:
         raise RateLimited(f"The tenant sends more requests than it may; send this one again in {seconds} s.", retry_after=seconds)
 
 
-def install(app: FastAPI, limits: RateLimits) -> None:
+class Judged:
+    """The paths on which a credential is judged, so that one that is good no more is found out: (method, path) of each operation."""
+
+    def __init__(self, operations: Iterable[tuple[str, str]]) -> None:
+        of_methods: dict[str, list[str]] = {}
+        for method, path in operations:
+            of_methods.setdefault(method, []).append("[^/]+".join(map(re.escape, _NAME.split(path))))
+        self._paths = {method: re.compile("|".join(paths)) for method, paths in of_methods.items()}
+
+    def has(self, method: str, path: str) -> bool:
+        """Whether somebody judges the credential of such a request."""
+        paths = self._paths.get(method)
+        return paths is not None and paths.fullmatch(path) is not None
+
+
+def install(app: FastAPI, limits: RateLimits, judged: Judged) -> None:
     """Limit those who send no credential, or one that was not good before, before anything is done for them.
 
-    What was taken for a credential that turns out good is given back. Nobody judges one that comes to a path which needs none, or which
-    does not exist: it counts as none.
+    What was taken for a credential that turns out good is given back. Where nobody judges one, or nothing is, it counts as none.
     """
     app.state.rate_limits = limits
     app.state.good_credentials = GoodCredentials()
-    app.add_middleware(_Anonymous)
+    app.add_middleware(_Anonymous, judged=judged)
 
     async def wrong_credential(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Unauthenticated)  # noqa: S101 - registered for this class alone
@@ -139,16 +156,19 @@ def install(app: FastAPI, limits: RateLimits) -> None:
 
 
 class _Anonymous:
-    """ASGI middleware: refuses requests without a credential, or with one that nobody knows, over the limit of their address."""
+    """ASGI middleware: refuses requests without a credential, or with one that nobody knows or judges, over the limit of their address."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, judged: Judged) -> None:
         self._app = app
+        self._judged = judged
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Refuse, or hand on."""
         too_many = None
         if scope["type"] == "http":
-            is_counted = not scope["app"].state.good_credentials.has(_authorization(scope))
+            operation = (scope["method"], scope["path"])
+            is_known = self._judged.has(*operation) and scope["app"].state.good_credentials.has(_authorization(scope))
+            is_counted = not is_known and operation not in _NEVER
             scope.setdefault("state", {})["is_counted"] = is_counted
             if is_counted:
                 too_many = _refusal(scope)
@@ -162,7 +182,7 @@ def _authorization(scope: Any) -> bytes:
 
 def _refusal(scope: Any) -> RateLimited | None:
     limit: RateLimit | None = scope["app"].state.rate_limits.address
-    if limit is None or scope["path"] in _NEVER:
+    if limit is None or (scope["method"], scope["path"]) in _NEVER:
         return None
     seconds = limit.take(_address(scope))
     if not seconds:

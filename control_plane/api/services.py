@@ -12,8 +12,10 @@ from control_plane.api.looks import Looks
 from control_plane.api.presigning import Presigner
 from control_plane.database import Database
 from control_plane.footer_readers import FooterReaders
+from control_plane.judging import Judge
 from control_plane.settings import ApiSettings
 from control_plane.storage import Storage
+from control_plane.turns import Turns
 from control_plane.upload_seal import UploadSeals
 
 
@@ -39,6 +41,9 @@ class Services:
     looks: Looks
     readers: FooterReaders
     seals: UploadSeals
+    judge: Judge
+    reports: Turns
+    large_answers: Turns
     keys: Signer
     catalog: LiveCatalog
     authenticator: Authenticator

@@ -11,7 +11,7 @@ from contracts.identifiers import Identifier, new_id
 from contracts.layout import StorageRoot
 from control_plane import acceptance, quotas
 from control_plane.api.auth import Writer
-from control_plane.api.datasets import dataset_response
+from control_plane.api.dataset_document import dataset_response
 from control_plane.api.problems import documented
 from control_plane.api.routes import Route
 from control_plane.api.services import Injected

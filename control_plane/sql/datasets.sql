@@ -25,9 +25,16 @@ VALUES (:tenant, :entity_id, :data_version, :dataset, :process_id, :upload_id, :
     :rows, :bytes, :content_fingerprint, :created_at)
 ON CONFLICT DO NOTHING;
 
--- name: get_dataset^
-SELECT d.manifest, d.manifest_key, d.manifest_sha256, t.bucket FROM datasets d JOIN tenants t ON t.id = d.tenant
+-- name: find_dataset^
+SELECT t.bucket, d.manifest_key, d.manifest_sha256, jsonb_array_length(d.manifest->'files') AS files
+FROM datasets d JOIN tenants t ON t.id = d.tenant
 WHERE d.tenant = :tenant AND d.entity_id = :entity_id AND d.data_version = :data_version AND d.dataset = :dataset;
+
+-- name: read_manifest^
+-- As text, and the keys of its files in their order: who only hands it on need not take it apart.
+SELECT manifest::text AS text, ARRAY(
+    SELECT file->>'key' FROM jsonb_array_elements(manifest->'files') WITH ORDINALITY AS listed (file, place) ORDER BY place) AS keys
+FROM datasets WHERE tenant = :tenant AND entity_id = :entity_id AND data_version = :data_version AND dataset = :dataset;
 
 -- name: list_entities
 SELECT entity_id, count(DISTINCT data_version) AS versions, count(*) AS datasets, max(created_at) AS updated_at FROM datasets d

@@ -76,13 +76,14 @@ LEFT JOIN LATERAL queue_place(CASE WHEN p.state = 'accepted' AND more_wait_than(
 WHERE p.tenant = :tenant AND p.id = :id;
 
 -- name: list_processes
+-- Without places in the queue where more than `counted` wait: finding them means to sort all of them.
 WITH page AS MATERIALIZED (
     SELECT * FROM process_view
     WHERE tenant = :tenant AND (:state::text IS NULL OR state = :state) AND (:entity_id::text IS NULL OR entity_id = :entity_id)
       AND (:action::text IS NULL OR action = :action) AND (:before::uuid IS NULL OR id < :before)
     ORDER BY id DESC LIMIT :limit
 )
-SELECT p.*, q.* FROM page p LEFT JOIN queue_places(ARRAY(SELECT id FROM page WHERE state = 'accepted')) q ON q.process_id = p.id
+SELECT p.*, q.* FROM page p LEFT JOIN queue_places(ARRAY(SELECT id FROM page WHERE state = 'accepted' AND NOT (SELECT more_wait_than(:counted)))) q ON q.process_id = p.id
 ORDER BY p.id DESC;
 
 -- name: list_events

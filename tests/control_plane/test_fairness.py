@@ -1,6 +1,7 @@
 """A crowd of one tenant does not hold up another; and the two ways to ask for a place say the same."""
 
 import random
+import time
 from typing import Any
 
 import asyncpg
@@ -121,3 +122,33 @@ async def test_where_many_wait_a_post_counts_them_no_more(still: Installation, m
         for process_id, place in listed.items():
             assert place is not None
             assert (await crowd.process(process_id))["queue"] == place
+
+
+async def test_a_list_sorts_no_more_than_so_many(still: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with still.api() as client, still.sql() as sql:
+        crowd, single = await still.tenant(client, "acme"), await still.tenant(client, "bolt")
+        for caller in (crowd, single):
+            await caller.ingest()
+        await single.accepted(1)
+        [item] = (await single.ok("GET", "/v1/processes"))["items"]
+        assert item["queue"]["place"] == 1
+        monkeypatch.setattr(processes, "SORTED", 5)
+        await fill(sql, (await crowd.accepted(2))["id"], 4)
+        [item] = (await single.ok("GET", "/v1/processes"))["items"]
+        assert (item["state"], item["queue"]) == ("accepted", None)
+        assert (await single.process(item["id"]))["queue"]["place"] == 1, "one by one it is always told"
+
+
+async def test_a_list_costs_no_more_than_a_single_one_where_another_holds_very_many(still: Installation) -> None:
+    async with still.api() as client, still.sql() as sql:
+        crowd, single = await still.tenant(client, "acme"), await still.tenant(client, "bolt")
+        for caller in (crowd, single):
+            await caller.ingest()
+        await fill(sql, (await crowd.accepted(1))["id"], 30_000)
+        process_id = (await single.accepted(2))["id"]
+        seconds = {}
+        for path in ("/v1/processes", f"/v1/processes/{process_id}") * 3:
+            begin = time.monotonic()
+            await single.ok("GET", path)
+            seconds[path] = min(seconds.get(path, 60), time.monotonic() - begin)
+        assert seconds["/v1/processes"] < 2 * seconds[f"/v1/processes/{process_id}"], seconds

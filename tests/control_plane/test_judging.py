@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from control_plane import acceptance
-from control_plane.acceptance import MOST_VIOLATIONS
+from control_plane import judging
 from control_plane.errors import Invalid
+from control_plane.judging import MOST_VIOLATIONS, ROOM
 from tests.control_plane.caller import ENTITY, VERSION, Caller, condition
 from tests.control_plane.installation import Installation
 
@@ -22,10 +22,16 @@ class Judge:
 
     def __init__(self) -> None:
         self.begun, self.may_end = threading.Event(), threading.Event()
+        self.at_work = self.most_at_work = 0
+        self.judged: list[str] = []
 
-    def __call__(self, *_: Any) -> None:
+    def __call__(self, _: Any, parameters: dict[str, Any]) -> None:
         self.begun.set()
+        self.judged.append(parameters["condition"][:20].strip())
+        self.at_work += 1
+        self.most_at_work = max(self.most_at_work, self.at_work)
         assert self.may_end.wait(60)
+        self.at_work -= 1
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ async def test_no_connection_is_held_meanwhile(again: bool, judge: Judge, still:
         if again:
             path = f"/v1/processes/{(await acme.ok('POST', '/v1/processes', BODY))['id']}"
             assert (await acme.ok("POST", f"{path}/cancel"))["state"] == "cancelled"
-        monkeypatch.setattr(acceptance, "check_parameters", judge)
+        monkeypatch.setattr(judging, "check_parameters", judge)
         request = acme.post(f"{path}/retry") if again else acme.post("/v1/processes", BODY, headers=KEY)
         answer = asyncio.create_task(request)
         assert await asyncio.to_thread(judge.begun.wait, 60)
@@ -58,7 +64,7 @@ async def test_an_answer_stays_though_its_request_would_be_refused_now(acme: Cal
     def refuse(*_: Any) -> None:
         raise Invalid("The catalog has changed.")
 
-    monkeypatch.setattr(acceptance, "check_parameters", refuse)
+    monkeypatch.setattr(judging, "check_parameters", refuse)
     assert (await acme.post("/v1/processes", BODY, headers=KEY)).content == first.content
     other = await acme.post("/v1/processes", {**BODY, "parameters": {}}, headers=KEY)
     assert (other.status_code, other.json()["errors"][0]["pointer"]) == (422, "/header/idempotency-key")
@@ -79,3 +85,30 @@ async def test_a_long_error_is_shortened(bare: Caller) -> None:
     assert (answer.status_code, error["pointer"]) == (422, "/parameters/keys")
     assert len(error["detail"]) < 1100
     assert error["detail"].endswith("is not valid under any of the given schemas")
+
+
+async def test_one_is_judged_at_a_time_and_a_tenant_waits_for_its_own_only(
+    judge: Judge, platform: Installation, acme: Caller, bare: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "check_parameters", judge)
+    long = " " * (ROOM.of_one // 5)
+
+    def ask(caller: Caller, number: int) -> asyncio.Task[Any]:
+        body = {**BODY, "parameters": {"condition": f"delay > {number}{long}"}, "output_dataset": f"of-{number}"}
+        return asyncio.create_task(caller.post("/v1/processes", body))
+
+    tasks = [ask(acme, 1)]
+    assert await asyncio.to_thread(judge.begun.wait, 60)
+    tasks += [ask(acme, number) for number in (2, 3, 4)]
+    refused = [await ask(acme, number) for number in (5, 6)]
+    assert [(answer.status_code, answer.json()["type"], answer.headers["retry-after"]) for answer in refused] == [
+        (503, "urn:stratum:problem:busy", "1")
+    ] * 2
+    assert (await acme.get("/v1/processes")).status_code == 200, "nothing else of the tenant waits"
+    tasks.append(ask(bare, 7))
+    await bare.get("/v1/processes")  # by now it waits for its turn, too
+    judge.may_end.set()
+    answers = await asyncio.gather(*tasks)
+    assert [answer.status_code for answer in answers] == [202] * 4 + [404]
+    assert judge.most_at_work == 1
+    assert judge.judged[:1] + sorted(judge.judged[1:3]) == ["delay > 1", "delay > 2", "delay > 7"], "another's first goes before its third"

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from control_plane.api.app import create_app
-from control_plane.api.rate_limits import ADDRESS_CELLS, GOOD_CREDENTIALS, GoodCredentials, RateLimit, RateLimits, network
+from control_plane.api.rate_limits import ADDRESS_CELLS, GOOD_CREDENTIALS, GoodCredentials, Judged, RateLimit, RateLimits, network
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation
 from tests.control_plane.steps import Steps
@@ -163,8 +163,56 @@ async def test_a_made_up_credential_is_none_where_nobody_judges_it(path: str, pl
         assert [await ask(f"made-up-{number}") == 429 for number in range(6)] == [False] * 3 + [True] * 3
         limited.clock.now += 10
         assert (await client.get("/v1/quota", headers={"Authorization": f"Bearer {acme.key}"})).status_code == 200
-        assert 429 not in [await ask(acme.key) for _ in range(5)], "a good one is not counted"
+        assert [await ask(acme.key) == 429 for _ in range(3)] == [False, True, True], "and so is one that was good where it was judged"
+        async with limited.client("192.0.2.8") as elsewhere:
+            good = {"Authorization": f"Bearer {acme.key}"}
+            assert {(await elsewhere.get("/v1/quota", headers=good)).status_code for _ in range(9)} == {200}, "there it is not counted"
     await limited.app.state.services.database.close()
+
+
+async def test_a_revoked_credential_is_counted_everywhere(platform: Installation, client: httpx.AsyncClient, acme: Caller) -> None:
+    limited = Limited(platform, None, (0.1, 3))
+    key = await acme.ok("POST", "/v1/keys", {"name": "short", "role": "viewer"})
+    async with limited.client() as here:
+        headers = {"Authorization": f"Bearer {key['key']}"}
+        assert (await here.get("/v1/quota", headers=headers)).status_code == 200
+        assert (await acme.post(f"/v1/keys/{key['id']}/revoke")).is_success
+        assert [(await here.get("/v1/time", headers=headers)).status_code for _ in range(5)] == [200] * 3 + [429] * 2
+    await limited.app.state.services.database.close()
+
+
+async def test_only_what_was_taken_is_given_back(platform: Installation, acme: Caller) -> None:
+    """`/v1/processes/callback` is a run's by POST alone; by GET it is read as a process's id, and judged."""
+    limited = Limited(platform, None, (0.1, 3))
+    async with limited.client() as here:
+
+        async def ask(key: str, path: str = "/v1/processes/callback") -> int:
+            return (await here.get(path, headers={"Authorization": f"Bearer {key}"})).status_code
+
+        assert [await ask(f"made-up-{number}") for number in range(5)] == [401] * 3 + [429] * 2
+        limited.clock.now += 10
+        assert {await ask(acme.key) for _ in range(5)} == {422}
+        assert [await ask("made-up", "/v1/time") for _ in range(2)] == [200, 429], "the good one gave back what it took, and no more"
+    await limited.app.state.services.database.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "is_judged"),
+    [
+        ("GET", "/v1/processes", True),
+        ("GET", "/v1/processes/x", True),
+        ("POST", "/v1/processes/x/cancel", True),
+        ("GET", "/v1/processes/x/cancel", False),
+        ("GET", "/v1/processes/x/y/z", False),
+        ("GET", "/v1/processes/", False),
+        ("DELETE", "/v1/processes", False),
+        ("GET", "/v1/time", False),
+        ("HEAD", "/v1/processes", False),
+    ],
+)
+def test_where_a_credential_is_judged(method: str, path: str, is_judged: bool) -> None:
+    judged = Judged([("GET", "/v1/processes"), ("GET", "/v1/processes/{process_id}"), ("POST", "/v1/processes/{process_id}/cancel")])
+    assert judged.has(method, path) is is_judged
 
 
 async def test_a_good_credential_takes_nothing_of_its_address(platform: Installation, client: httpx.AsyncClient, acme: Caller) -> None:

@@ -72,14 +72,24 @@ class Limits:
     async def _in_time(self, scope: Any, receive: Any, send: Any) -> None:
         begun = False
         seconds = self._limits.seal_seconds if _BYTES_READ.search(scope["path"]) else self._limits.answer_seconds
-        limit = asyncio.timeout(seconds)
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        limit = asyncio.timeout_at(until)
+
+        def move(to: float) -> None:
+            nonlocal until
+            until = to
+            if not limit.expired():
+                limit.reschedule(until)
 
         async def watched(message: Any) -> None:
             nonlocal begun
+            if not begun:  # what may take long is done: from here on it is the caller who is waited for
+                move(min(until, clock() + self._limits.answer_seconds))
             begun = True
             await send(message)
-            if message.get("more_body") and (when := limit.when()) is not None:
-                limit.reschedule(when + _SECONDS_OF_PIECE)
+            if message.get("more_body"):
+                move(until + _SECONDS_OF_PIECE)
 
         try:
             async with limit:

@@ -5,13 +5,16 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from control_plane import judging
+from control_plane.api.app import create_app
 from control_plane.errors import Invalid
 from control_plane.judging import MOST_VIOLATIONS, ROOM
 from tests.control_plane.caller import ENTITY, VERSION, Caller, condition
 from tests.control_plane.installation import Installation
+from tests.control_plane.waiting import eventually
 
 BODY = {"entity_id": ENTITY, "data_version": VERSION, "action": "filter", "parameters": condition(1)}
 KEY = {"Idempotency-Key": "order-4711"}
@@ -88,27 +91,36 @@ async def test_a_long_error_is_shortened(bare: Caller) -> None:
 
 
 async def test_one_is_judged_at_a_time_and_a_tenant_waits_for_its_own_only(
-    judge: Judge, platform: Installation, acme: Caller, bare: Caller, monkeypatch: pytest.MonkeyPatch
+    judge: Judge, still: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judging, "check_parameters", judge)
+    app = create_app(still.api_settings)
+    turns = app.state.services.judge._turns
     long = " " * (ROOM.of_one // 5)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        acme, bolt = await still.tenant(client), await still.tenant(client)
 
-    def ask(caller: Caller, number: int) -> asyncio.Task[Any]:
-        body = {**BODY, "parameters": {"condition": f"delay > {number}{long}"}, "output_dataset": f"of-{number}"}
-        return asyncio.create_task(caller.post("/v1/processes", body))
+        def ask(caller: Caller, number: int) -> asyncio.Task[httpx.Response]:
+            body = {**BODY, "parameters": {"condition": f"delay > {number}{long}"}, "output_dataset": f"of-{number}"}
+            return asyncio.create_task(caller.post("/v1/processes", body))
 
-    tasks = [ask(acme, 1)]
-    assert await asyncio.to_thread(judge.begun.wait, 60)
-    tasks += [ask(acme, number) for number in (2, 3, 4)]
-    refused = [await ask(acme, number) for number in (5, 6)]
-    assert [(answer.status_code, answer.json()["type"], answer.headers["retry-after"]) for answer in refused] == [
-        (503, "urn:stratum:problem:busy", "1")
-    ] * 2
-    assert (await acme.get("/v1/processes")).status_code == 200, "nothing else of the tenant waits"
-    tasks.append(ask(bare, 7))
-    await bare.get("/v1/processes")  # by now it waits for its turn, too
-    judge.may_end.set()
-    answers = await asyncio.gather(*tasks)
-    assert [answer.status_code for answer in answers] == [202] * 4 + [404]
+        async def there(caller: Caller, number: int) -> None:
+            async def look() -> bool:
+                return bool(turns._there[caller.tenant] > len(long) * number)
+
+            await eventually(look, 60, "the next one's wait")
+
+        tasks = []
+        for number in (1, 2, 3, 4):
+            tasks.append(ask(acme, number))
+            await there(acme, number)
+        for number in (5, 6):
+            answer = await ask(acme, number)
+            assert (answer.status_code, answer.json()["type"], answer.headers["retry-after"]) == (503, "urn:stratum:problem:busy", "1")
+        assert (await acme.get("/v1/processes")).status_code == 200, "nothing else of the tenant waits"
+        tasks.append(ask(bolt, 7))
+        await there(bolt, 1)
+        judge.may_end.set()
+        assert [answer.status_code for answer in await asyncio.gather(*tasks)] == [404] * 5, "none of them has data"
     assert judge.most_at_work == 1
-    assert judge.judged[:1] + sorted(judge.judged[1:3]) == ["delay > 1", "delay > 2", "delay > 7"], "another's first goes before its third"
+    assert judge.judged == [f"delay > {number}" for number in (1, 7, 2, 3, 4)], "another's first goes before its second"

@@ -24,7 +24,7 @@ _MANY = """jsonb_set(manifest, '{{files}}', (SELECT jsonb_agg(manifest->'files'-
     FROM generate_series(1, {}) n))"""
 PART = 4
 """A request may have the event loop for itself for less than this part of its time."""
-STRICT = 20
+STRICT = 60
 """The same, where next to nothing of it is done on the event loop."""
 
 

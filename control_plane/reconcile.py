@@ -25,6 +25,8 @@ from control_plane.sweeper import sweep as sweeps
 from control_plane.sweeper.sweeper import Sweeper
 
 log = structlog.get_logger()
+_BATCH = 25
+"""Events in hand: as many of the largest that a topic takes are a hundred megabytes."""
 _MOST_LEFT = 1000
 _DEFECT_REST_SECONDS = 10
 """Until work that met a defect is taken up again: what it would do next may be sound."""
@@ -79,7 +81,7 @@ async def _events(reconciler: Reconciler, stop: asyncio.Event) -> None:
     try:
         while not stop.is_set():
             reconciler.pulse.beat("events")
-            messages = await subscriber.batch(100, 0.2)
+            messages = await subscriber.batch(_BATCH, 0.2)
             for message in messages:
                 await _handle(reconciler, subscriber, dead_letters, message, stop)
                 if stop.is_set():

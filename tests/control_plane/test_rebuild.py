@@ -33,9 +33,10 @@ def _name(url: str) -> str:
 
 
 async def _copy(quiet: Quiet) -> str:
-    """The database as it is now, kept under another name; connections to it are ended for that."""
+    """The database as it is now, kept under another name; for that moment nobody is connected to it."""
     url = quiet.installation.database_url
     server = await asyncpg.connect(f"{url.rsplit('/', 1)[0]}/template1")
+    await server.execute(f'ALTER DATABASE "{_name(url)}" ALLOW_CONNECTIONS false')
 
     async def look() -> str | None:
         await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", _name(url))
@@ -47,6 +48,7 @@ async def _copy(quiet: Quiet) -> str:
     try:
         return await eventually(look, 60, "the copy")  # type: ignore[return-value]
     finally:
+        await server.execute(f'ALTER DATABASE "{_name(url)}" ALLOW_CONNECTIONS true')
         await server.close()
 
 

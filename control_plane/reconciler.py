@@ -12,7 +12,7 @@ from control_plane.database import Database
 from control_plane.lifecycle import Current
 from control_plane.settings import ReconcileSettings
 from control_plane.storage import Storage
-from control_plane.sweeper.turns import TENANT_SECONDS, Turns
+from control_plane.sweeper.turns import TENANT_SECONDS, SweepTurns
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Reconciler:
     pulse: Pulse = field(default_factory=Pulse)
     left: dict[tuple[UUID, int, int], JobEnded] = field(default_factory=dict)
     seal_turns: dict[str, None] = field(default_factory=dict)
-    sweep_turns: Turns = field(init=False)
+    sweep_turns: SweepTurns = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sweep_turns", Turns(partial(self.pulse.beat, "sweep"), TENANT_SECONDS))
+        object.__setattr__(self, "sweep_turns", SweepTurns(partial(self.pulse.beat, "sweep"), TENANT_SECONDS))
 
     def took_turn(self, tenant: str) -> None:
         """Something of the tenant is sealed now: those of others come first, until each of them has had a turn."""

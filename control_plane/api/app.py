@@ -102,7 +102,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     problems.install(app)
     limits.install(app, settings)
     rates = (settings.tenant_requests_per_second, settings.anonymous_requests_per_second, settings.request_burst_seconds)
-    judged = rate_limits.Judged(
+    judged = rate_limits.JudgedPaths(
         (method, route.path) for route in routes if permissions.TABLE[str(route.operation_id)] != "anyone" for method in route.methods or ()
     )
     rate_limits.install(app, rate_limits.RateLimits.of(*rates), judged)

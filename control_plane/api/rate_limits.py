@@ -122,7 +122,7 @@ def by_tenant(request: Request, tenant: str) -> None:
         raise RateLimited(f"The tenant sends more requests than it may; send this one again in {seconds} s.", retry_after=seconds)
 
 
-class Judged:
+class JudgedPaths:
     """The paths on which a credential is judged, so that one that is good no more is found out: (method, path) of each operation."""
 
     def __init__(self, operations: Iterable[tuple[str, str]]) -> None:
@@ -137,7 +137,7 @@ class Judged:
         return paths is not None and paths.fullmatch(path) is not None
 
 
-def install(app: FastAPI, limits: RateLimits, judged: Judged) -> None:
+def install(app: FastAPI, limits: RateLimits, judged: JudgedPaths) -> None:
     """Limit those who send no credential, or one that was not good before, before anything is done for them.
 
     What was taken for a credential that turns out good is given back. Where nobody judges one, or nothing is, it counts as none.
@@ -158,7 +158,7 @@ def install(app: FastAPI, limits: RateLimits, judged: Judged) -> None:
 class _Anonymous:
     """ASGI middleware: refuses requests without a credential, or with one that nobody knows or judges, over the limit of their address."""
 
-    def __init__(self, app: Any, judged: Judged) -> None:
+    def __init__(self, app: Any, judged: JudgedPaths) -> None:
         self._app = app
         self._judged = judged
 

@@ -9,7 +9,7 @@ import asyncpg
 from control_plane.database import Database, queries
 from control_plane.settings import LeftoverSettings, ReconcileSettings
 from control_plane.storage import ObjectInfo, Storage
-from control_plane.sweeper.turns import Turns
+from control_plane.sweeper.turns import SweepTurns
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Sweeper:
     settings: ReconcileSettings | LeftoverSettings
     database: Database
     storage: Storage
-    turns: Turns = field(default_factory=Turns)
+    turns: SweepTurns = field(default_factory=SweepTurns)
 
     @property
     def grace(self) -> timedelta:

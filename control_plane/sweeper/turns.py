@@ -15,7 +15,7 @@ TENANT_SECONDS = 600
 
 
 @dataclass(slots=True)
-class Turns:
+class SweepTurns:
     """The tenants' turns of one sweep, and the pulse of who sweeps: it beats for each step, however many there are.
 
     Attributes:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from control_plane.api.app import create_app
-from control_plane.api.rate_limits import ADDRESS_CELLS, GOOD_CREDENTIALS, GoodCredentials, Judged, RateLimit, RateLimits, network
+from control_plane.api.rate_limits import ADDRESS_CELLS, GOOD_CREDENTIALS, GoodCredentials, JudgedPaths, RateLimit, RateLimits, network
 from tests.control_plane.caller import Caller
 from tests.control_plane.installation import Installation
 from tests.control_plane.steps import Steps
@@ -211,7 +211,7 @@ async def test_only_what_was_taken_is_given_back(platform: Installation, acme: C
     ],
 )
 def test_where_a_credential_is_judged(method: str, path: str, is_judged: bool) -> None:
-    judged = Judged([("GET", "/v1/processes"), ("GET", "/v1/processes/{process_id}"), ("POST", "/v1/processes/{process_id}/cancel")])
+    judged = JudgedPaths([("GET", "/v1/processes"), ("GET", "/v1/processes/{process_id}"), ("POST", "/v1/processes/{process_id}/cancel")])
     assert judged.has(method, path) is is_judged
 
 

@@ -15,7 +15,7 @@ from control_plane.sweeper.multipart import sweep_multipart
 from control_plane.sweeper.sweep import turn
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import Kind, Tally
-from control_plane.sweeper.turns import Turns
+from control_plane.sweeper.turns import SweepTurns
 from tests.control_plane.caller import BUCKET, ENTITY, VERSION
 from tests.control_plane.quiet import Later, Quiet, leftover_settings, sweeper
 
@@ -152,7 +152,7 @@ async def test_a_tenants_turn_ends_and_the_next_one_goes_on_there(quiet: Quiet, 
     s3.put_object(Bucket=BUCKET, Key=f"{roots['b-single'].prefix}{ENTITY}/{VERSION}/one/run-0/part-0.parquet", Body=b"x")
     store = Ticking(leftover_settings(installation))
     own = sweeper(Later, installation, store, sweep_listing_seconds=0.001)
-    own = Later(own.settings, own.database, store, Turns(seconds=2, clock=lambda: store.now))
+    own = Later(own.settings, own.database, store, SweepTurns(seconds=2, clock=lambda: store.now))
     left = []
     try:
         for _ in range(5):
@@ -182,7 +182,7 @@ async def test_a_folder_is_gone_on_with_and_nobody_seals_what_is_left(quiet: Qui
     await driver.failed(retryable=False)
     store = Ticking(leftover_settings(quiet.installation))
     plain = sweeper(Sweeper, quiet.installation, store)
-    own = Sweeper(plain.settings, plain.database, store, Turns(seconds=2, clock=lambda: store.now))
+    own = Sweeper(plain.settings, plain.database, store, SweepTurns(seconds=2, clock=lambda: store.now))
     try:
         async with quiet.installation.sql() as sql:
             await sql.execute("UPDATE attempts SET ended_at = ended_at - interval '30 days'")

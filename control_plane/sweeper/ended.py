@@ -1,19 +1,17 @@
 """Folders of runs and uploads that the database knows to be over. Cheap: no listing but of those folders."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 
 from contracts.layout import DatasetPath, StorageRoot
 from control_plane.database import queries
+from control_plane.sweeper.due import is_next, rows_to_sweep
 from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.removal import Kept, Removed, remove_folder
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import Kind, Size, Tally
 from control_plane.upload_seal import Place, give_up
-
-_BATCH = 100
 
 
 async def expire_uploads(sweeper: Sweeper, tally: Tally) -> None:
@@ -28,31 +26,6 @@ async def expire_uploads(sweeper: Sweeper, tally: Tally) -> None:
 def _is_expired(upload: asyncpg.Record) -> bool:
     """Still: it may have been given more time since it was looked at."""
     return bool(upload["expires_at"] < upload["now"])
-
-
-async def rows_to_sweep(sweeper: Sweeper, query: Any, *order: str, **given: float) -> AsyncIterator[dict[str, Any]]:
-    """What is to be swept, in batches. Each begins behind the last one: what could not be swept holds up nothing behind it.
-
-    Args:
-        order: the columns that the rows of the query are ordered by.
-        given: further parameters of the query.
-    """
-    after: dict[str, Any] = dict.fromkeys(order)
-    while True:
-        async with sweeper.database.connection() as connection:
-            found = query(connection, limit=_BATCH, **given, **after)
-            rows = [dict(row) async for row in found]
-        for row in rows:
-            sweeper.turns.beat()
-            yield row
-        if len(rows) < _BATCH:
-            return
-        after = {name: rows[-1][name] for name in order}
-
-
-def is_next(sweeper: Sweeper, tally: Tally, tenant: str, kind: Kind) -> bool:
-    """Whether this sweep goes on with the tenant's left-overs."""
-    return tenant not in tally.unreachable and not sweeper.turns.is_over(tenant, kind)
 
 
 async def sweep_runs(sweeper: Sweeper, tally: Tally) -> None:

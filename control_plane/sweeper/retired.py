@@ -16,7 +16,7 @@ from control_plane.database import queries
 from control_plane.errors import ObjectMissing, TooMuch
 from control_plane.retirement.tombstones import BadTombstone, put_tombstone
 from control_plane.storage import Storage
-from control_plane.sweeper.ended import is_next, rows_to_sweep
+from control_plane.sweeper.due import is_next, rows_to_sweep
 from control_plane.sweeper.isolation import apart
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import NOT_ASKED, Kind, Size, Tally

@@ -9,7 +9,7 @@ from contracts.layout import StorageRoot
 from contracts.manifest import Manifest
 from contracts.tombstone import Tombstone
 from control_plane.database import queries
-from control_plane.sweeper import ended
+from control_plane.sweeper import due
 from control_plane.sweeper.retired import NAMES_IN_ORDER
 from control_plane.sweeper.sweep import leftovers
 from control_plane.sweeper.sweeper import Sweeper
@@ -168,7 +168,7 @@ async def test_a_thousand_that_stay_hide_nothing_behind_them(quiet: Quiet) -> No
 
 
 async def test_those_that_cannot_go_hold_up_none_behind_them(quiet: Quiet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ended, "_BATCH", 1)
+    monkeypatch.setattr(due, "_BATCH", 1)
     s3, path = quiet.installation.s3, StorageRoot.parse(quiet.caller.root).dataset(ENTITY, VERSION, "source")
     await quiet.caller.ingest("second")
     await _long_retired(quiet)

@@ -11,7 +11,7 @@ import pytest_asyncio
 from control_plane import storage
 from control_plane.errors import StorageUnavailable, TooMuch
 from control_plane.storage import ObjectInfo, Storage
-from control_plane.sweeper import ended
+from control_plane.sweeper import due
 from control_plane.sweeper.sweep import leftovers, turn
 from control_plane.sweeper.sweeper import Sweeper
 from control_plane.sweeper.tally import Kind
@@ -158,7 +158,7 @@ async def test_a_store_that_lets_nobody_in_keeps_nobody_from_others(two: Two) ->
 
 
 async def test_more_troubled_folders_than_are_taken_at_once(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ended, "_BATCH", 1)
+    monkeypatch.setattr(due, "_BATCH", 1)
     await two.turn(two.small(troubled=(two.troubled.run_id,)))
     assert two.other.listing() == []
 
